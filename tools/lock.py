@@ -1,6 +1,6 @@
 """Writes requirements/NAME.txt, the exact closure of requirements/NAME.in, with pip's own resolver.
 
-    python tools/lock.py run dev
+python tools/lock.py run dev
 """
 
 import json
@@ -19,7 +19,17 @@ def closure(sources: list[Path]) -> dict[str, str]:
         report = Path(folder) / "report.json"
         arguments = [item for source in sources for item in ("-r", str(source))]
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--report", str(report)]
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--dry-run",
+                "--ignore-installed",
+                "--report",
+                str(report),
+            ]
             + arguments,
             check=True,
         )
@@ -40,7 +50,9 @@ def main() -> None:
         sys.exit(f"dev.in changes what run.in resolves to: {', '.join(sorted(changed))}")
     for title, pins in (("run", run), ("dev", dev)):
         lines = [f"{name}=={version}" for name, version in sorted(pins.items())]
-        (FOLDER / f"{title}.txt").write_text("\n".join([f"# Made by `make lock` from {title}.in.", *lines]) + "\n")
+        (FOLDER / f"{title}.txt").write_text(
+            "\n".join([f"# Made by `make lock` from {title}.in.", *lines]) + "\n"
+        )
         print(f"{title}.txt: {len(lines)} packages")
 
 
