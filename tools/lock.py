@@ -18,21 +18,8 @@ def closure(sources: list[Path]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         arguments = [item for source in sources for item in ("-r", str(source))]
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--dry-run",
-                "--ignore-installed",
-                "--report",
-                str(report),
-            ]
-            + arguments,
-            check=True,
-        )
+        command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed"]
+        subprocess.run([*command, "--report", str(report), *arguments], check=True)
         installed = json.loads(report.read_text())["install"]
     return {_normal(item["metadata"]["name"]): item["metadata"]["version"] for item in installed}
 
