@@ -1,0 +1,163 @@
+"""Every option of the node, declared exactly once.
+
+An option appears when the feature that uses it does. `docs/configuration.md` is generated from here.
+"""
+
+# ruff: noqa: RUF009 - option() makes dataclass fields, as field() does
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from app.core.config.options import Option, option, options_of
+
+MIN_API_KEY_LENGTH = 16
+
+
+def default_data_dir() -> Path:
+    """Where this operating system keeps a user's application data.
+
+    Linux ~/.local/share/swarmllm (XDG_DATA_HOME), macOS ~/Library/Application Support/swarmllm,
+    Windows %APPDATA%\\swarmllm.
+    """
+    from platformdirs import user_data_path  # noqa: PLC0415 - only where settings are loaded
+
+    return user_data_path("swarmllm", appauthor=False, roaming=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """The node itself."""
+
+    listen_port: int = option(
+        8800,
+        "Port of the local API, on 127.0.0.1. 0 picks any free port.",
+        flag="--port",
+        minimum=0,
+        maximum=65535,
+    )
+    data_dir: Path = option(
+        default_data_dir,
+        "Folder of everything the node keeps: models, database, keys, logs. One node at a time may use it.",
+        flag="--data-dir",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceSettings:
+    """How models are run."""
+
+    default_model: str = option("", 'Model for requests that name none or "auto". Empty: the first one.')
+    model_path: Path | None = option(
+        None, "GGUF file to serve as the default model; it is added to the library.", flag="--model"
+    )
+    gpu_layers: int = option(
+        0, "Layers to put on the GPU. 0: processor only.", flag="--gpu-layers", minimum=0, maximum=9999
+    )
+    max_concurrent_requests: int = option(
+        10, "Requests that are answered at the same time; others wait in line.", minimum=1, maximum=1024
+    )
+    context_tokens: int = option(
+        4096,
+        "Tokens of prompt and answer that one conversation may have; a model's own limit counts too.",
+        minimum=128,
+        maximum=1 << 20,
+    )
+    slots: int = option(8, "Sequences that one model decodes side by side.", minimum=1, maximum=64)
+    threads: int = option(
+        0, "Processor threads of one model. 0: follows the free cores.", minimum=0, maximum=1024
+    )
+    prefill_chunk_tokens: int = option(
+        128, "Prompt tokens processed per step while other answers are running.", minimum=16, maximum=4096
+    )
+    prefix_cache_enabled: bool = option(
+        True, "Keep the state of prompts, so that the same beginning is not computed again."
+    )
+    prefix_cache_mb: int = option(
+        256, "Memory for kept prompt states of one model, in MiB.", minimum=1, maximum=1 << 20
+    )
+    model_idle_seconds: int = option(
+        600, "Seconds without a request after which a model is unloaded. 0: never.", minimum=0, maximum=604800
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """The local HTTP API."""
+
+    api_key: str = option(
+        "",
+        "Bearer key of the API. Empty: one is made and kept in the keychain.",
+        secret=True,
+        min_length=MIN_API_KEY_LENGTH,
+    )
+    rate_limit_rpm: int = option(60, "Requests a minute to /v1/. 0: no limit.", minimum=0, maximum=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceSettings:
+    """What the node may use of the machine."""
+
+    max_ram_mb: int = option(
+        0, "Memory for loaded models, in MiB. 0: follows the machine.", minimum=0, maximum=1 << 24
+    )
+    max_gpu_vram_mb: int = option(
+        0, "GPU memory for loaded models, in MiB. 0: follows the GPU.", minimum=0, maximum=1 << 24
+    )
+    max_disk_mb: int = option(50000, "Disk space for models, in MiB.", minimum=1, maximum=1 << 30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """How models are stored."""
+
+    shard_size_mb: int = option(
+        512, "Size of the shards a model is cut into, in MiB.", minimum=64, maximum=2048
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingSettings:
+    """What is logged, and where."""
+
+    level: str = option(
+        "info",
+        "Least important kind of message that is logged.",
+        flag="--verbose",
+        choices=("error", "warn", "info", "debug", "trace"),
+    )
+    format: str = option("pretty", "Lines for people, or one JSON object a line.", choices=("pretty", "json"))
+    file: Path | None = option(None, "File that messages go to as well.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiSettings:
+    """The windows."""
+
+    theme: str = option("dark", "Colours of the windows.", choices=("dark", "light"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All sections."""
+
+    node: NodeSettings = field(default_factory=NodeSettings)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    resources: ResourceSettings = field(default_factory=ResourceSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    ui: UiSettings = field(default_factory=UiSettings)
+
+
+def section_types() -> dict[str, type]:
+    """The declaration of each section by its name, in order."""
+    return {section.name: section.default_factory for section in fields(Settings)}  # type: ignore[misc]
+
+
+def all_options() -> dict[str, Option]:
+    """Every declared option by its key, in order."""
+    return {
+        declared.key: declared
+        for name, declaration in section_types().items()
+        for declared in options_of(name, declaration)
+    }
