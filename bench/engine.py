@@ -130,9 +130,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    print(
-        f"{options.shape} {options.mix}, {options.threads} threads of {os.cpu_count()} cores, {platform.machine()}"
-    )
+    print(f"{options.shape} {options.mix}, {options.threads} of {os.cpu_count()} cores, {platform.machine()}")
     for title, row in results.items():
         spread = f"  ({row['low']:.2f} to {row['high']:.2f})" if "low" in row else ""
         wanted = f">= {row['goal']}" if "goal" in row else f"<= {row['limit']}"
