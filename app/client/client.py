@@ -1,0 +1,157 @@
+"""The typed client of a node's local API: the only way in for windows and commands.
+
+Works on any asyncio loop, Qt's included. Every failure is a ClientError.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from app.client.errors import ClientError, bad_answer, connection_lost, error_in, not_running, timed_out
+from app.client.sse import EventReader, EventTooLarge
+from app.client.streams import END, deltas
+from app.client.types import Delta, Message, Model, Options, Status
+
+T = TypeVar("T")
+
+CONNECT_SECONDS: Final = 5.0
+CALL_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 600.0
+UNARY: Final = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+
+
+class _ModelList(msgspec.Struct):
+    data: tuple[Model, ...]
+
+
+class Client:
+    """`url` is the node's, e.g. "http://127.0.0.1:8800"; `token` its API key or session token.
+
+    `silence` is how many seconds a stream may say nothing: loading a large model takes minutes.
+    """
+
+    def __init__(self, url: str, token: str, *, silence: float = SILENCE_SECONDS) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._silence = silence
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {self._token}"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def status(self) -> Status:
+        return await self._call("GET", "/v1/status", Status)
+
+    async def models(self) -> tuple[Model, ...]:
+        """The models that can be asked."""
+        return (await self._call("GET", "/v1/models", _ModelList)).data
+
+    def chat(
+        self, messages: Sequence[Message], *, model: str = "auto", options: Options | None = None
+    ) -> AsyncIterator[Delta]:
+        """The answer to a conversation, piece by piece; the last piece is its Usage.
+
+        Closing the iterator (aclose) or cancelling the task that reads it ends the generation.
+        """
+        return self._deltas("/v1/chat/completions", {"messages": list(messages)}, model, options)
+
+    def complete(
+        self, prompt: str, *, model: str = "auto", options: Options | None = None
+    ) -> AsyncIterator[Delta]:
+        """Text that continues `prompt`, without a chat template; as `chat` otherwise."""
+        return self._deltas("/v1/completions", {"prompt": prompt}, model, options)
+
+    async def _deltas(
+        self, path: str, body: Mapping[str, Any], model: str, options: Options | None
+    ) -> AsyncIterator[Delta]:
+        fields = msgspec.to_builtins(options or Options()) | {
+            **body,
+            "model": model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        async with self._open("POST", path, fields, patience=self._patient()) as response:
+            async for event in self._events(response):
+                if event == END:
+                    return
+                for delta in deltas(event):
+                    yield delta
+        raise connection_lost(self.url)
+
+    async def _events(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        reader = EventReader()
+        with self._spoken():
+            async for received in response.content.iter_any():
+                for event in reader.feed(received):
+                    yield event
+
+    def _patient(self) -> aiohttp.ClientTimeout:
+        """For what may take any time as long as it goes on."""
+        return aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=self._silence)
+
+    async def _call(self, method: str, path: str, kind: type[T], body: object = None) -> T:
+        async with self._open(method, path, body) as response:
+            with self._spoken():
+                answer = await response.read()
+        try:
+            return msgspec.json.decode(answer, type=kind)
+        except msgspec.DecodeError:
+            raise bad_answer(self.url) from None
+
+    @asynccontextmanager
+    async def _open(
+        self, method: str, path: str, body: object = None, *, patience: aiohttp.ClientTimeout = UNARY
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response that says success. Raises ClientError."""
+        if self._session is None:
+            raise RuntimeError("a Client is used inside its `async with`")
+        with self._spoken():
+            response = await self._session.request(
+                method,
+                self.url + path,
+                data=None if body is None else msgspec.json.encode(body),
+                headers=None if body is None else {"Content-Type": "application/json"},
+                allow_redirects=False,
+                timeout=patience,
+            )
+        try:
+            if response.status >= 300:
+                raise await self._error(response)
+            yield response
+        finally:
+            response.release()
+
+    async def _error(self, response: aiohttp.ClientResponse) -> ClientError:
+        with self._spoken():
+            body = await response.read()
+        retry_after = response.headers.get("Retry-After")
+        return error_in(body, status=response.status, retry_after=retry_after) or bad_answer(self.url)
+
+    @contextmanager
+    def _spoken(self) -> Iterator[None]:
+        """Turns what goes wrong on the wire into a sentence."""
+        try:
+            yield
+        except aiohttp.ConnectionTimeoutError:
+            raise not_running(self.url) from None
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            raise timed_out(self.url) from None
+        except aiohttp.ClientConnectorError:
+            raise not_running(self.url) from None
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError):
+            raise connection_lost(self.url) from None
+        except (aiohttp.ClientError, EventTooLarge):
+            raise bad_answer(self.url) from None

@@ -1,0 +1,135 @@
+"""What the node's API gives and takes, as this program sees it. Unknown fields are ignored."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How to answer; what is not set is left to the node. Names and ranges are those of the API.
+
+    `tools` and `response_format` are JSON objects in OpenAI's shape.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool | None = None
+    grammar: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = None
+    reasoning_effort: str | None = None
+    session_id: str | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """More of the answer."""
+
+    text: str
+    choice: int = 0
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """More of what the model thinks before it answers."""
+
+    text: str
+    choice: int = 0
+
+
+class ToolCallPart(msgspec.Struct, frozen=True):
+    """A part of call number `index`; `id` and `name` come with its first part."""
+
+    index: int
+    arguments: str
+    id: str | None = None
+    name: str | None = None
+    choice: int = 0
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A choice is complete."""
+
+    reason: str
+    choice: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Last of every answer: tokens, and the seconds that the model took for them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    model: str = ""
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.completion_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+Delta = Text | Reasoning | ToolCallPart | Finished | Usage
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the node can run."""
+
+    id: str
+    name: str = ""
+    architecture: str = ""
+    quantization: str = ""
+    size_bytes: int = 0
+    context_length: int = 0
+    created: int = 0
+
+
+class StoredModel(Model, frozen=True, kw_only=True):
+    """A model in the node's library."""
+
+    n_layers: int = 0
+    license: str | None = None
+    source: str | None = None
+    complete: bool = True
+    loaded: bool = False
+
+
+class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in memory."""
+
+    model: str
+    memory_bytes: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the node is. `subsystems` tells for each part whether it works; `warnings` are sentences."""
+
+    version: str
+    ready: bool
+    node_id: str = ""
+    started: float = 0.0
+    uptime_seconds: float = 0.0
+    subsystems: dict[str, bool] = {}
+    warnings: tuple[str, ...] = ()
+    secrets_backend: str = ""
+    models: tuple[Model, ...] = ()
+    loaded: tuple[LoadedModel, ...] = ()

@@ -1,0 +1,147 @@
+"""The one door: every request passes here before it reaches its handler, and every answer on its way out.
+
+Order: Host and Origin, key, rate, then the handler; errors of all of them become answers in the dialect's
+shape. Nothing that a request carries is logged but its method and path.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from app.core.api.problems import MethodNotAllowed, Problem, RouteNotFound, problem_of
+from app.core.api.security.headers import SECURITY_HEADERS
+from app.core.api.security.keys import Holder, Keys, unauthorized
+from app.core.api.security.origins import Origins
+from app.core.api.security.ratelimit import RateLimiter
+from app.core.kernel.errors import SwarmError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OPEN_PATHS: Final = frozenset({"/", "/health", "/health/ready", "/metrics"})
+ADMIN: Final = "/api/admin"
+
+
+class Guard:
+    """`error_body` gives a problem the shape of the dialect that is spoken at a path."""
+
+    def __init__(
+        self,
+        *,
+        keys: Keys,
+        origins: Origins,
+        limiter: RateLimiter,
+        admin_limiter: RateLimiter,
+        error_body: Callable[[str, Problem], bytes],
+        clock: Callable[[], float],
+    ) -> None:
+        self._keys = keys
+        self._origins = origins
+        self._limiter = limiter
+        self._admin_limiter = admin_limiter
+        self._error_body = error_body
+        self._clock = clock
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """For aiohttp's on_response_prepare."""
+        response.headers.update(SECURITY_HEADERS)
+        response.headers.pop("Server", None)
+        origin = request.headers.get("Origin")
+        if origin is not None and self._origins.allows_page(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+
+    def cancel_running(self) -> None:
+        """Ends every request that is still being answered."""
+        for task in tuple(self._running):
+            task.cancel()
+
+    async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answers `request`, with `handler` if it may pass."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        began = self._clock()
+        status = 499
+        try:
+            response = await self._answer(request, handler)
+            status = response.status
+            return response
+        finally:
+            self._running.discard(task)
+            log.debug(
+                "%s %s %d %.1f ms", request.method, request.path, status, 1000 * (self._clock() - began)
+            )
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if _is_preflight(request) and self._origins.allows_page(request.headers.get("Origin")):
+                self._check_origin(request)
+                return _preflight()
+            self._admit(request)
+            return await handler(request)
+        except SwarmError as error:
+            return self._problem(request, problem_of(error))
+        except web.HTTPException as error:
+            return self._problem(request, problem_of(_translated(request, error)))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            return self._problem(request, problem_of(error))
+
+    def _admit(self, request: web.Request) -> None:
+        self._check_origin(request)
+        if request.path in OPEN_PATHS:
+            return
+        authorization = request.headers.get("Authorization")
+        holder = self._keys.holder(authorization)
+        self._count(request, holder)
+        if holder is None:
+            raise unauthorized(authorization)
+
+    def _check_origin(self, request: web.Request) -> None:
+        self._origins.check(host=request.headers.get("Host"), origin=request.headers.get("Origin"))
+
+    def _count(self, request: web.Request, holder: Holder | None) -> None:
+        """Requests without a key have a bucket of their own, so that they cannot use up that of the user."""
+        if holder == "session":
+            return
+        limiter = self._admin_limiter if request.path.startswith(ADMIN) else self._limiter
+        limiter.take(f"{request.remote} {holder}")
+
+    def _problem(self, request: web.Request, problem: Problem) -> web.Response:
+        return web.Response(
+            status=problem.status,
+            body=self._error_body(request.path, problem),
+            content_type="application/json",
+            headers=problem.headers,
+        )
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def _preflight() -> web.Response:
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Max-Age": "600",
+        },
+    )
+
+
+def _translated(request: web.Request, error: web.HTTPException) -> SwarmError:
+    """aiohttp's own answers: only its router gives any."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return MethodNotAllowed(
+            f"{request.method} is not possible at {request.path}.", allowed=frozenset(error.allowed_methods)
+        )
+    return RouteNotFound(f"There is nothing at {request.path}.")

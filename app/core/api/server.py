@@ -1,0 +1,160 @@
+"""The local HTTP server: puts the parts of the API together, listens, and stops."""
+
+import errno
+import logging
+import socket
+import time
+from asyncio import Server, get_running_loop
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from app.core.api.body import MAX_BODY
+from app.core.api.connections import KEEPALIVE_SECONDS, Connections, connection_bound
+from app.core.api.health import Health
+from app.core.api.metrics import Metrics
+from app.core.api.openai.chat import ChatCompletions
+from app.core.api.openai.errors import error_body
+from app.core.api.openai.models import Models
+from app.core.api.ports import Engine, Library, Router, Settings
+from app.core.api.security.guard import Guard
+from app.core.api.security.keys import Keys
+from app.core.api.security.origins import Origins
+from app.core.api.security.ratelimit import RateLimiter
+from app.core.api.status import NodeStatus
+from app.core.kernel.errors import ConfigError, NetworkError
+from app.core.kernel.events import EventBus
+
+log = logging.getLogger(__name__)
+
+HOST: Final = "127.0.0.1"
+BACKLOG: Final = 512
+SHUTDOWN_SECONDS: Final = 2.0
+
+
+class ApiServer:
+    """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
+
+    `status` tells how the node is; `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
+    bounds the open connections. Entering raises ConfigError where the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        library: Library,
+        engine: Engine,
+        settings: Settings,
+        api_key: str,
+        session_token: str,
+        bus: EventBus,
+        status: Callable[[], NodeStatus],
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        connections: int | None = None,
+    ) -> None:
+        self._port = settings.node.listen_port
+        self._bound = connections
+        self._keys = Keys(api_key=api_key, session_token=session_token)
+        self._guard = Guard(
+            keys=self._keys,
+            origins=Origins(),
+            limiter=RateLimiter(per_minute=settings.api.rate_limit_rpm, clock=clock),
+            admin_limiter=RateLimiter(per_minute=settings.api.rate_limit_admin_rpm, clock=clock),
+            error_body=lambda _path, problem: error_body(problem),
+            clock=clock,
+        )
+        self._metrics = Metrics(bus=bus)
+        self._routes = [
+            *self._metrics.routes(),
+            *Health(status=status, library=library, engine=engine).routes(),
+            *Models(library=library).routes(),
+            *ChatCompletions(router=router, wall_clock=wall_clock).routes(),
+        ]
+        self._runner: web.AppRunner | None = None
+        self._connections: Connections | None = None
+        self._server: Server | None = None
+        self._url = ""
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    @property
+    def url(self) -> str:
+        """E.g. "http://127.0.0.1:8800"."""
+        return self._url
+
+    async def __aenter__(self) -> Self:
+        listener = _listen(self._port)
+        runner = web.AppRunner(
+            self._application(),
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        bound = connection_bound() if self._bound is None else self._bound
+        self._connections = Connections(server=runner.server, bound=bound)
+        self._runner = runner
+        self._server = await get_running_loop().create_server(
+            self._connections, sock=listener, backlog=BACKLOG
+        )
+        self._url = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._unsubscribe = self._metrics.subscribe()
+        log.info("API at %s/v1", self._url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unsubscribe()
+        if self._server is not None:
+            self._server.close()
+        self._guard.cancel_running()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _application(self) -> web.Application:
+        @web.middleware
+        async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+            connections = self._connections
+            assert connections is not None
+            connections.begin(request)
+            try:
+                return await self._guard.run(request, handler)
+            finally:
+                connections.end(request)
+
+        app = web.Application(middlewares=[door], client_max_size=MAX_BODY)
+        app.add_routes(self._routes)
+        app.on_response_prepare.append(self._guard.add_headers)
+        return app
+
+
+def _listen(port: int) -> socket.socket:
+    """A bound socket. Raises ConfigError where somebody else has the port, NetworkError otherwise."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        _keep_to_ourselves(listener)
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise ConfigError(
+                f"Port {port} of {HOST} is used by another program or not permitted. "
+                "Is a node running already? Choose another port with --port.",
+                param="node.listen_port",
+            ) from None
+        raise NetworkError(f"The API cannot listen on {HOST}:{port}: {error.strerror}.") from error
+    return listener
+
+
+def _keep_to_ourselves(listener: socket.socket) -> None:
+    """A restart gets the port back at once; on Windows SO_REUSEADDR would let others steal it."""
+    exclusive: Any = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+    option = socket.SO_REUSEADDR if exclusive is None else exclusive
+    listener.setsockopt(socket.SOL_SOCKET, option, 1)
