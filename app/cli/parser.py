@@ -1,0 +1,162 @@
+"""The command line's grammar."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.cli.host import Flags
+
+_BENCH_PROMPT = "Explain the theory of relativity in simple terms."
+
+# Attribute of the parsed arguments, and the option that it sets.
+_OPTION_KEYS = {
+    "data_dir": "node.data_dir",
+    "port": "node.listen_port",
+    "model": "inference.model_path",
+    "gpu_layers": "inference.gpu_layers",
+}
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The parsed arguments; `command` is "" without a subcommand. Exits with code 2 on a wrong usage."""
+    return _parser().parse_args(argv)
+
+
+def flags_of(arguments: argparse.Namespace) -> Flags:
+    """The options that were given on the command line."""
+    given = {key: getattr(arguments, name, None) for name, key in _OPTION_KEYS.items()}
+    values = {key: value for key, value in given.items() if value is not None}
+    verbosity: int = getattr(arguments, "verbose", 0) or 0
+    if verbosity:
+        values["logging.level"] = "debug" if verbosity == 1 else "trace"
+    return Flags(values=values, config=getattr(arguments, "config", None))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="swarmllm",
+        description="Run large language models on your own machine.",
+        epilog="Without a command: opens the window where there is a display, else runs in the terminal. "
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no node running, 130 interrupted.",
+    )
+    parser.set_defaults(command="")
+    common, running = _common(), _running()
+    _add_place(parser)
+    _add_running(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=list(parents))
+        made.set_defaults(command=name)
+        return made
+
+    command(
+        "run", "Run a node: with windows where there is a display, else in the terminal.", common, running
+    )
+    command("status", "Tell how the running node is.", common, _json())
+    _add_chat(command("chat", "Chat with a model in the terminal.", common))
+    _add_bench(
+        command("bench", "Measure the running node: tokens a second, time to first token.", common, _json())
+    )
+    _add_models(command("models", "List, add and remove models."), common)
+    command("config", "Print the effective options and where each came from.", common, running, _json())
+    command("key", "Print the API key, for programs that use this node.", common)
+    command("version", "Print the version.", _json())
+    return parser
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "message", nargs="?", help="ask this, print the answer and end; - reads it from stdin"
+    )
+    parser.add_argument("--model-name", metavar="NAME", default="auto", help="model to chat with")
+    parser.add_argument("--system", metavar="TEXT", help="system prompt")
+    parser.add_argument("--max-tokens", metavar="N", type=_positive, help="most tokens of an answer")
+    parser.add_argument("--temperature", metavar="F", type=_temperature, default=0.7, help="0 to 2 (0.7)")
+    parser.add_argument(
+        "--history", metavar="FILE", type=Path, help="keep the conversation in FILE and go on with it"
+    )
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-tokens", metavar="N", type=_positive, default=100, help="tokens a request (100)"
+    )
+    parser.add_argument("--iterations", metavar="N", type=_positive, default=5, help="rounds (5)")
+    parser.add_argument("--concurrency", metavar="N", type=_positive, default=1, help="requests at once (1)")
+    parser.add_argument("--stream", action="store_true", help="report the time to first token as well")
+    parser.add_argument("--prompt", metavar="TEXT", default=_BENCH_PROMPT, help="prompt to send")
+    parser.add_argument(
+        "--model-id", "--model-name", metavar="ID", dest="model_id", default="auto", help="model to measure"
+    )
+
+
+def _add_models(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=text, description=text, parents=[common, _json()])
+        made.set_defaults(action=name)
+        return made
+
+    action("list", "List the models of the running node.")
+    add = action("add", "Add a GGUF file to the library of the running node.")
+    add.add_argument("file", type=Path, metavar="FILE")
+    add.add_argument("--name", metavar="NAME", help="name to list it under")
+    remove = action("remove", "Remove a model and its files.")
+    remove.add_argument("name", metavar="MODEL")
+
+
+def _common() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_place(parser)
+    return parser
+
+
+def _running() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_running(parser)
+    return parser
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    _flag(parser, "-d", "--data-dir", metavar="PATH", help="folder that the node keeps everything in")
+    _flag(parser, "-c", "--config", metavar="PATH", type=Path, help="configuration file")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    _flag(parser, "--headless", action="store_true", help="open no windows")
+    _flag(parser, "-p", "--port", metavar="PORT", help="port of the local API")
+    _flag(parser, "-m", "--model", metavar="PATH", help="GGUF file to serve as the default model")
+    _flag(parser, "--gpu-layers", metavar="N", help="layers to put on the GPU")
+    _flag(parser, "-v", "--verbose", action="count", help="log more; -vv logs everything")
+
+
+def _flag(parser: argparse.ArgumentParser, *names: str, **options: Any) -> None:
+    # Suppressed defaults let a flag stand before or behind the command.
+    parser.add_argument(*names, default=argparse.SUPPRESS, **options)
+
+
+def _json() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _number(text: str, kind: Callable[[str], float], low: float, high: float, bounds: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"must be {bounds}, not {text!r}")
+    return value
+
+
+def _positive(text: str) -> int:
+    return int(_number(text, int, 1, 1_000_000, "between 1 and 1000000"))
+
+
+def _temperature(text: str) -> float:
+    return _number(text, float, 0.0, 2.0, "between 0 and 2")
