@@ -41,6 +41,11 @@ format: setup-dev ## format the code and mend what ruff can mend
 bench: setup ## measure speed as ratios against llama.cpp in the same run
 	$(PY) -m bench.engine $(ARGS)
 
+.PHONY: package
+package: setup ## build dist/swarmllm, one folder that runs without Python
+	@$(PY) -m pip install -q --no-input --disable-pip-version-check -r requirements/build.txt
+	$(PY) -m PyInstaller --noconfirm pyinstaller.spec
+
 .PHONY: lock
 lock: setup-dev ## write requirements/*.txt anew from requirements/*.in
 	$(PY) tools/lock.py

@@ -137,4 +137,9 @@ if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 install_python run
+if [ ! -x "$venv/bin/swarmllm" ]; then
+    say "putting the command swarmllm into $venv/bin"
+    "$venv/bin/python" -m pip install -q --no-input --disable-pip-version-check --no-deps -e . \
+        >"$logs/pip-app.log" 2>&1 || { cat "$logs/pip-app.log" >&2; fail "that failed"; }
+fi
 if [ "$goal" = dev ]; then install_python dev; fi

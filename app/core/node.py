@@ -1,0 +1,202 @@
+"""The composition root: makes every part, hands collaborators over, starts them in order, stops them in
+reverse. Nothing else in the program knows how the parts are put together."""
+
+import asyncio
+import logging
+import os
+import secrets as randomness
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from app import __version__
+from app.core.api.server import ApiServer
+from app.core.api.status import NodeStatus
+from app.core.config.load import LoadedSettings
+from app.core.engine.engine import Engine
+from app.core.engine.limits import EngineLimits
+from app.core.identity.keys import NodeKey, load_api_key, load_node_key
+from app.core.identity.opening import open_secrets
+from app.core.kernel.errors import SwarmError
+from app.core.kernel.events import EventBus, Notice
+from app.core.models.library import Library
+from app.core.storage.data_dir import DataDir
+from app.core.storage.database import Database
+from app.core.storage.files import write_private
+from app.core.swarm.router import Router, RouterLimits
+
+log = logging.getLogger(__name__)
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running node writes down for the commands and windows of the same user."""
+
+    pid: int
+    url: str
+    token: str
+    version: str
+
+
+class Node:
+    """`async with Node(...) as node: await node.run()`.
+
+    `builtin_model` is the GGUF file of the built-in model; `worker_command` starts a worker process when
+    the arguments that hand over its socket are added. Entering raises SwarmError with a sentence.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: LoadedSettings,
+        environ: Mapping[str, str],
+        builtin_model: Path,
+        worker_command: Sequence[str],
+    ) -> None:
+        self._loaded = settings
+        self._environ = environ
+        self._builtin_model = builtin_model
+        self._worker_command = tuple(worker_command)
+        self._parts = AsyncExitStack()
+        self._stop = asyncio.Event()
+        self._warnings: list[str] = []
+        self._subsystems: dict[str, bool] = {}
+        self._started = 0.0
+        self.session_token = randomness.token_hex(32)
+        self.url = ""
+        self.secrets_backend = ""
+        self.bus = EventBus(on_error=lambda error: log.error("A listener failed.", exc_info=error))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that the user should read."""
+        return tuple(self._warnings)
+
+    async def __aenter__(self) -> Self:
+        self._started = time.time()
+        async with AsyncExitStack() as parts:
+            await self._start(parts)
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._parts.aclose()
+
+    async def run(self) -> None:
+        """Returns when the node is asked to stop."""
+        await self._stop.wait()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        settings = self._loaded.settings
+        data = parts.enter_context(DataDir(settings.node.data_dir))
+        await parts.enter_async_context(Database(data.database, on_rebuilt=self._database_rebuilt))
+        self._subsystems["storage"] = True
+        key, api_key = await self._identity(data.path)
+        library = await parts.enter_async_context(self._library(data))
+        await self._add_models(library)
+        self._subsystems["models"] = True
+        engine = await parts.enter_async_context(self._engine())
+        self._subsystems["engine"] = True
+        router = await parts.enter_async_context(self._router(engine, library))
+        self._subsystems["inference_router"] = True
+        api = ApiServer(
+            router=router,
+            library=library,
+            engine=engine,
+            settings=settings,
+            api_key=api_key,
+            session_token=self.session_token,
+            bus=self.bus,
+            status=lambda: self._status(key),
+        )
+        await parts.enter_async_context(api)
+        self.url = api.url
+        self._subsystems["api_server"] = True
+        parts.callback(_forget_runtime, data.runtime)
+        self._write_runtime(data.runtime)
+
+    async def _identity(self, data_dir: Path) -> tuple[NodeKey, str]:
+        secrets = await open_secrets(data_dir, self._environ)
+        if secrets.warning:
+            self._warn(secrets.warning)
+        self.secrets_backend = secrets.backend
+        key = await load_node_key(secrets)
+        configured = self._loaded.settings.api.api_key
+        return key, configured or await load_api_key(secrets)
+
+    def _library(self, data: DataDir) -> Library:
+        settings = self._loaded.settings
+        return Library(
+            root=data.models,
+            bus=self.bus,
+            shard_size_mb=settings.model.shard_size_mb,
+            max_disk_mb=settings.resources.max_disk_mb,
+        )
+
+    async def _add_models(self, library: Library) -> None:
+        """The built-in model and the one that the settings name. Failing costs that model, not the node."""
+        try:
+            await library.ensure_builtin(self._builtin_model)
+        except SwarmError as error:
+            self._warn(f"The built-in model cannot be used: {error}")
+
+    def _engine(self) -> Engine:
+        settings = self._loaded.settings
+        return Engine(
+            limits=EngineLimits.from_settings(settings),
+            bus=self.bus,
+            worker_command=self._worker_command,
+            clock=time.monotonic,
+        )
+
+    def _router(self, engine: Engine, library: Library) -> Router:
+        inference = self._loaded.settings.inference
+        return Router(
+            engine=engine,
+            library=library,
+            bus=self.bus,
+            limits=RouterLimits(max_concurrent_requests=inference.max_concurrent_requests),
+            default_model=inference.default_model,
+            clock=time.monotonic,
+        )
+
+    def _status(self, key: NodeKey) -> NodeStatus:
+        now = time.time()
+        return NodeStatus(
+            version=__version__,
+            node_id=key.node_id,
+            started=self._started,
+            uptime_seconds=max(0.0, now - self._started),
+            subsystems=dict(self._subsystems),
+            warnings=self.warnings,
+            secrets_backend=self.secrets_backend,
+        )
+
+    def _database_rebuilt(self, moved_to: Path) -> None:
+        self._warn(
+            f"The database was damaged and has been made anew; the damaged one is kept as {moved_to.name}. "
+            "Models and keys are untouched."
+        )
+
+    def _warn(self, sentence: str) -> None:
+        log.warning("%s", sentence)
+        self._warnings.append(sentence)
+        self.bus.publish(Notice(level="warning", message=sentence))
+
+    def _write_runtime(self, path: Path) -> None:
+        runtime = Runtime(pid=os.getpid(), url=self.url, token=self.session_token, version=__version__)
+        write_private(path, msgspec.json.encode(runtime))
+
+
+def _forget_runtime(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
