@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from app.cli import exits
 from app.cli.chat.conversation import Conversation
-from app.cli.exits import of_client_error
+from app.cli.failures import of_client_error
 from app.cli.host import CommandError, Connection
 from app.cli.terminal import fail, harmless, note, say
 from app.client.client import Client

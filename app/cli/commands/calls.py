@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.cli.exits import of_client_error
+from app.cli.failures import of_client_error
 from app.cli.host import Flags, Host
 from app.client.client import Client
 from app.client.errors import ClientError

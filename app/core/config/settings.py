@@ -90,7 +90,15 @@ class ApiSettings:
         secret=True,
         min_length=MIN_API_KEY_LENGTH,
     )
-    rate_limit_rpm: int = option(60, "Requests a minute to /v1/. 0: no limit.", minimum=0, maximum=1_000_000)
+    rate_limit_rpm: int = option(
+        60, "Requests a minute to /v1/ that one caller may make. 0: no limit.", minimum=0, maximum=1_000_000
+    )
+    rate_limit_admin_rpm: int = option(
+        200,
+        "Requests a minute to /api/admin/ that one caller may make. 0: no limit.",
+        minimum=0,
+        maximum=1_000_000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +141,7 @@ class LoggingSettings:
 class UiSettings:
     """The windows."""
 
-    theme: str = option("dark", "Colours of the windows.", choices=("dark", "light"))
+    theme: str = option("dark", "Colours of the windows.", choices=("dark", "light", "system"))
 
 
 @dataclass(frozen=True, kw_only=True)

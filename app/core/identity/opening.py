@@ -40,11 +40,35 @@ async def open_secrets(data_dir: Path, environ: Mapping[str, str]) -> Secrets:
     return await asyncio.to_thread(_open, data_dir, environ)
 
 
+async def read_secret(data_dir: Path, environ: Mapping[str, str], name: str) -> str | None:
+    """The secret `name` where it lies, moving and making nothing, so that a node may be running.
+
+    None if the directory has no such secret. Raises SecretsError.
+    """
+    return await asyncio.to_thread(_read, data_dir, environ, name)
+
+
+def _read(data_dir: Path, environ: Mapping[str, str], name: str) -> str | None:
+    record = read_record(data_dir / RECORD_NAME) or _adopt(data_dir)
+    if record is None:
+        return None
+    return _store_of(data_dir, record, environ).get(name)
+
+
+def _store_of(data_dir: Path, record: Record, environ: Mapping[str, str]) -> Backend:
+    """Where `record` says that the secrets are."""
+    if record.backend == "keychain":
+        return _keychain_again(record)
+    if record.backend == "vault":
+        return _vault_again(data_dir, environ)
+    return FileBackend(data_dir / FOLDER_NAME)
+
+
 def _open(data_dir: Path, environ: Mapping[str, str]) -> Secrets:
     record = read_record(data_dir / RECORD_NAME) or _adopt(data_dir) or new_record("file")
     if record.backend == "file":
         return _prefer(data_dir, record, environ)
-    store = _keychain_again(record) if record.backend == "keychain" else _vault_again(data_dir, environ)
+    store = _store_of(data_dir, record, environ)
     _remove_moved(FileBackend(data_dir / FOLDER_NAME), store)
     return _use(data_dir, record, store, None)
 
