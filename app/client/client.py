@@ -3,18 +3,20 @@
 Works on any asyncio loop, Qt's included. Every failure is a ClientError.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from app.client.errors import ClientError, bad_answer, connection_lost, error_in, not_running, timed_out
-from app.client.sse import EventReader, EventTooLarge
-from app.client.streams import END, deltas
-from app.client.types import Delta, Message, Model, Options, Status
+from app.client.sse import EventReader
+from app.client.streams import END, deltas, import_step
+from app.client.types import ConfigRow, Delta, Message, Model, Options, Stats, Status, StoredModel
 
 T = TypeVar("T")
 
@@ -26,6 +28,34 @@ UNARY: Final = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SE
 
 class _ModelList(msgspec.Struct):
     data: tuple[Model, ...]
+
+
+class _Library(msgspec.Struct):
+    models: tuple[StoredModel, ...]
+
+
+class _Config(msgspec.Struct):
+    options: tuple[ConfigRow, ...]
+
+
+class _Key(msgspec.Struct):
+    api_key: str
+
+
+class _Embedding(msgspec.Struct):
+    embedding: list[float]
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Embedding]
+
+
+class _Ignored(msgspec.Struct):
+    """An answer that says only that it is done."""
+
+
+def _of_model(model: str) -> str:
+    return f"/api/admin/models/{quote(model, safe='')}"
 
 
 class Client:
@@ -74,6 +104,63 @@ class Client:
         """Text that continues `prompt`, without a chat template; as `chat` otherwise."""
         return self._deltas("/v1/completions", {"prompt": prompt}, model, options)
 
+    async def embed(self, texts: Sequence[str], *, model: str = "auto") -> list[list[float]]:
+        """One vector for each text."""
+        body = {"model": model, "input": list(texts), "encoding_format": "float"}
+        answer = await self._call("POST", "/v1/embeddings", _Embeddings, body, patience=self._patient())
+        return [row.embedding for row in answer.data]
+
+    async def library(self) -> tuple[StoredModel, ...]:
+        """Every model in the node's library, complete or not."""
+        return (await self._call("GET", "/api/admin/models", _Library)).models
+
+    async def add_model(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> StoredModel:
+        """Takes the GGUF file at `path`, absolute and on the node's machine, into its library.
+
+        `progress` is called with fractions from 0 to 1. Cancelling the task cancels the import.
+        """
+        body = {"path": str(path)} | ({} if name is None else {"name": name})
+        url = "/api/admin/models/import"
+        async with self._open("POST", url, body, patience=self._patient()) as response:
+            async for line in self._lines(response):
+                step = import_step(line)
+                if isinstance(step, StoredModel):
+                    return step
+                if progress is not None:
+                    progress(step)
+        raise connection_lost(self.url)
+
+    async def remove_model(self, model: str) -> None:
+        """Deletes the model's files."""
+        await self._call("DELETE", _of_model(model), _Ignored, patience=self._patient())
+
+    async def load_model(self, model: str) -> None:
+        """Returns when the model is in memory."""
+        await self._call("POST", f"{_of_model(model)}/load", _Ignored, patience=self._patient())
+
+    async def unload_model(self, model: str) -> None:
+        await self._call("POST", f"{_of_model(model)}/unload", _Ignored, patience=self._patient())
+
+    async def stats(self) -> Stats:
+        return await self._call("GET", "/api/admin/stats", Stats)
+
+    async def config(self) -> tuple[ConfigRow, ...]:
+        """The node's effective options."""
+        return (await self._call("GET", "/api/admin/config", _Config)).options
+
+    async def api_key(self) -> str:
+        return (await self._call("GET", "/api/admin/api-key", _Key)).api_key
+
+    async def shutdown(self) -> None:
+        """Asks the node to stop; it goes on to do so after this returns."""
+        await self._call("POST", "/api/admin/shutdown", _Ignored)
+
     async def _deltas(
         self, path: str, body: Mapping[str, Any], model: str, options: Options | None
     ) -> AsyncIterator[Delta]:
@@ -102,8 +189,21 @@ class Client:
         """For what may take any time as long as it goes on."""
         return aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=self._silence)
 
-    async def _call(self, method: str, path: str, kind: type[T], body: object = None) -> T:
-        async with self._open(method, path, body) as response:
+    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        with self._spoken():
+            async for line in response.content:
+                yield line
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        *,
+        patience: aiohttp.ClientTimeout = UNARY,
+    ) -> T:
+        async with self._open(method, path, body, patience=patience) as response:
             with self._spoken():
                 answer = await response.read()
         try:
@@ -153,5 +253,5 @@ class Client:
             raise not_running(self.url) from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError):
             raise connection_lost(self.url) from None
-        except (aiohttp.ClientError, EventTooLarge):
+        except (aiohttp.ClientError, ValueError):
             raise bad_answer(self.url) from None

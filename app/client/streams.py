@@ -1,9 +1,9 @@
-"""From the events of OpenAI's streams to deltas. Pure."""
+"""From the events and lines that the node streams to what they tell. Pure."""
 
 import msgspec
 
 from app.client.errors import ClientError, error_in
-from app.client.types import Delta, Finished, Reasoning, Text, ToolCallPart, Usage
+from app.client.types import Delta, Finished, Reasoning, StoredModel, Text, ToolCallPart, Usage
 
 END = b"[DONE]"
 
@@ -54,7 +54,13 @@ class _Chunk(msgspec.Struct):
     timings: _Timings | None = None
 
 
+class _ImportLine(msgspec.Struct):
+    fraction: float | None = None
+    model: StoredModel | None = None
+
+
 _decode = msgspec.json.Decoder(_Chunk).decode
+_decode_import = msgspec.json.Decoder(_ImportLine).decode
 
 
 def deltas(data: bytes) -> list[Delta]:
@@ -71,6 +77,20 @@ def deltas(data: bytes) -> list[Delta]:
     if chunk.usage is not None:
         found.append(_usage(chunk, chunk.usage))
     return found
+
+
+def import_step(line: bytes) -> float | StoredModel:
+    """How far an import is, or the model at its end. Raises ClientError as `deltas` does."""
+    unknown = ClientError("bad_answer", "The node sent a line that tells nothing of the import.")
+    try:
+        step = _decode_import(line)
+    except msgspec.DecodeError:
+        raise unknown from None
+    if step.model is not None:
+        return step.model
+    if step.fraction is None:
+        raise error_in(line) or unknown
+    return step.fraction
 
 
 def _of_choice(choice: _Choice) -> list[Delta]:

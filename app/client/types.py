@@ -133,3 +133,41 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     secrets_backend: str = ""
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] = ()
+
+
+class Inference(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests answered since the node started. `outcomes` counts them by "ok", "cancelled" or error code."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    outcomes: dict[str, int] = {}
+
+
+class Hardware(msgspec.Struct, frozen=True, kw_only=True):
+    system: str = ""
+    machine: str = ""
+    cpus: int | None = None
+    memory_bytes: int = 0
+    memory_available_bytes: int = 0
+    node_memory_bytes: int = 0
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the node has done, and on what."""
+
+    version: str
+    uptime_seconds: float = 0.0
+    inference: Inference = Inference()
+    hardware: Hardware = Hardware()
+    loaded: tuple[LoadedModel, ...] = ()
+
+
+class ConfigRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An effective option and where its value came from."""
+
+    key: str
+    value: str
+    source: str
+    description: str = ""

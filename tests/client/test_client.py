@@ -10,11 +10,12 @@ import pytest
 
 from app.client import Client, ClientError, find_node
 from app.client.types import Finished, Message, Options, Reasoning, Text, ToolCallPart, Usage
-from app.core.kernel.errors import ContextOverflow, WorkerCrashed
+from app.core.kernel.errors import BadModelFile, ContextOverflow, WorkerCrashed
+from app.core.kernel.events import RequestFinished
 from app.core.kernel.generation import Finished as Done
 from app.core.kernel.generation import ReasoningDelta, ToolCallDelta
 from tests.support.api_router import answer, whole
-from tests.support.api_server import SESSION_TOKEN, Node, serving
+from tests.support.api_server import API_KEY, SESSION_TOKEN, Node, serving
 
 HELLO = [Message("user", "Hi")]
 
@@ -112,6 +113,61 @@ async def test_silence_is_a_timeout(node: Node) -> None:
         with pytest.raises(ClientError) as caught:
             await anext(client.chat(HELLO))
     assert caught.value.code == "timeout"
+
+
+async def test_text_is_completed(node: Node, client: Client) -> None:
+    found = [delta async for delta in client.complete("Once", options=Options(max_tokens=3, stop=("x",)))]
+    assert found[:3] == [Text("Hel"), Text("lo"), Finished("stop")]
+    assert node.router.last.prompt == "Once"
+    assert node.router.last.sampling.stop == ("x",)
+
+
+async def test_texts_are_embedded(client: Client) -> None:
+    assert await client.embed(["a", "b"]) == [[0.0, 0.5, -0.25], [1.0, 0.5, -0.25]]
+
+
+async def test_a_model_comes_is_loaded_and_goes(node: Node, client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(b"GGUF")
+    fractions: list[float] = []
+    model = await client.add_model(file, name="Tiny one", progress=fractions.append)
+    assert (model.id, model.name, fractions) == ("tiny", "Tiny one", [0.5, 1.0])
+    await client.load_model("tiny")
+    assert [model.id for model in await client.library() if model.loaded] == ["tiny"]
+    await client.unload_model("tiny")
+    assert node.engine.models == {}
+    await client.load_model("tiny")
+    await client.remove_model("tiny")
+    assert [model.id for model in await client.library()] == ["guide"]
+    assert node.engine.models == {}
+    with pytest.raises(ClientError) as caught:
+        await client.remove_model("org/none")
+    assert caught.value.code == "model_not_found"
+
+
+async def test_a_failed_import_is_the_nodes_error(node: Node, client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "bad.gguf"
+    file.write_bytes(b"GGUF")
+    node.library.failure = BadModelFile("The file is damaged.")
+    with pytest.raises(ClientError, match="The file is damaged") as caught:
+        await client.add_model(file)
+    assert caught.value.code == "bad_model_file"
+    with pytest.raises(ClientError, match="There is no file") as caught:
+        await client.add_model(tmp_path / "none.gguf")
+    assert caught.value.status == 404
+
+
+async def test_the_owner_sees_key_options_and_stats_and_may_stop_the_node(node: Node, client: Client) -> None:
+    assert await client.api_key() == API_KEY
+    assert [row.key for row in await client.config()] == ["node.listen_port"]
+    node.bus.publish(
+        RequestFinished(model="guide", seconds=0.3, prompt_tokens=5, completion_tokens=7, outcome="ok")
+    )
+    stats = await client.stats()
+    assert (stats.inference.requests, stats.inference.outcomes) == (1, {"ok": 1})
+    assert stats.hardware.memory_bytes > 0
+    await client.shutdown()
+    assert node.stopping.is_set()
 
 
 async def test_a_wrong_token_is_an_error_of_the_node(node: Node) -> None:

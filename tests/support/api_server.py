@@ -1,5 +1,6 @@
 """A real API server on a free port, over the doubles of `api_router`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Node:
     engine: IdleEngine = field(default_factory=IdleEngine)
     bus: EventBus = field(default_factory=lambda: EventBus(raise_it))
     subsystems: dict[str, bool] = field(default_factory=lambda: {"storage": True, "engine": True})
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
     def status(self) -> NodeStatus:
@@ -64,6 +66,8 @@ async def serving(
         session_token=SESSION_TOKEN,
         bus=node.bus,
         status=node.status,
+        config=lambda: [{"key": "node.listen_port", "value": str(port), "source": "default"}],
+        shutdown=node.stopping.set,
         **options,
     ) as server:
         node.url = server.url

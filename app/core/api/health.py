@@ -1,12 +1,12 @@
 """GET /, /health, /health/ready (open to all) and /v1/status."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from app.core.api.openai.models import model_fields
+from app.core.api.answers import json_response, loaded_fields, model_fields
 from app.core.api.ports import Engine, Library
 from app.core.api.status import NodeStatus
 
@@ -26,33 +26,25 @@ class Health:
         ]
 
     async def root(self, _http: web.Request) -> web.Response:
-        return _json({"name": "swarmllm", "api": "/v1", "health": "/health/ready"})
+        return json_response({"name": "swarmllm", "api": "/v1", "health": "/health/ready"})
 
     async def health(self, _http: web.Request) -> web.Response:
         """The process answers; no more is said to those without a key."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def ready(self, _http: web.Request) -> web.Response:
         status = self._status()
         fields = {"ready": status.ready, "subsystems": status.subsystems}
-        return _json(fields, status=200 if status.ready else 503)
+        return json_response(fields, status=200 if status.ready else 503)
 
     async def status(self, _http: web.Request) -> web.Response:
         status = self._status()
         fields: dict[str, Any] = msgspec.to_builtins(status)
-        return _json(
+        return json_response(
             fields
             | {
                 "ready": status.ready,
                 "models": [model_fields(entry) for entry in self._library.models()],
-                "loaded": loaded_fields(self._engine.loaded()),
+                "loaded": loaded_fields(self._engine),
             }
         )
-
-
-def loaded_fields(loaded: Sequence[Any]) -> list[Any]:
-    return [msgspec.to_builtins(model) for model in loaded]
-
-
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

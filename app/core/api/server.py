@@ -5,18 +5,22 @@ import logging
 import socket
 import time
 from asyncio import Server, get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from app.core.api.admin.models import AdminModels
+from app.core.api.admin.node import AdminNode
 from app.core.api.body import MAX_BODY
 from app.core.api.connections import KEEPALIVE_SECONDS, Connections, connection_bound
 from app.core.api.health import Health
 from app.core.api.metrics import Metrics
 from app.core.api.openai.chat import ChatCompletions
+from app.core.api.openai.completions import Completions
+from app.core.api.openai.embeddings import Embeddings
 from app.core.api.openai.errors import error_body
 from app.core.api.openai.models import Models
 from app.core.api.ports import Engine, Library, Router, Settings
@@ -25,6 +29,7 @@ from app.core.api.security.keys import Keys
 from app.core.api.security.origins import Origins
 from app.core.api.security.ratelimit import RateLimiter
 from app.core.api.status import NodeStatus
+from app.core.api.tally import Tally
 from app.core.kernel.errors import ConfigError, NetworkError
 from app.core.kernel.events import EventBus
 
@@ -38,7 +43,8 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is; `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
+    `status` tells how the node is, `config` the effective options; `shutdown` starts the node's end and
+    returns at once. `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
     bounds the open connections. Entering raises ConfigError where the port is taken.
     """
 
@@ -53,6 +59,8 @@ class ApiServer:
         session_token: str,
         bus: EventBus,
         status: Callable[[], NodeStatus],
+        config: Callable[[], Iterable[Any]],
+        shutdown: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         connections: int | None = None,
@@ -69,17 +77,29 @@ class ApiServer:
             clock=clock,
         )
         self._metrics = Metrics(bus=bus)
+        self._tally = Tally(bus=bus)
         self._routes = [
             *self._metrics.routes(),
             *Health(status=status, library=library, engine=engine).routes(),
             *Models(library=library).routes(),
             *ChatCompletions(router=router, wall_clock=wall_clock).routes(),
+            *Completions(router=router, wall_clock=wall_clock).routes(),
+            *Embeddings(router=router).routes(),
+            *AdminModels(library=library, engine=engine).routes(),
+            *AdminNode(
+                status=status,
+                engine=engine,
+                tally=self._tally,
+                keys=self._keys,
+                config=config,
+                shutdown=shutdown,
+            ).routes(),
         ]
         self._runner: web.AppRunner | None = None
         self._connections: Connections | None = None
         self._server: Server | None = None
         self._url = ""
-        self._unsubscribe: Callable[[], None] = lambda: None
+        self._subscriptions: list[Callable[[], None]] = []
 
     @property
     def url(self) -> str:
@@ -104,14 +124,15 @@ class ApiServer:
             self._connections, sock=listener, backlog=BACKLOG
         )
         self._url = f"http://{HOST}:{listener.getsockname()[1]}"
-        self._unsubscribe = self._metrics.subscribe()
+        self._subscriptions = [self._metrics.subscribe(), self._tally.subscribe()]
         log.info("API at %s/v1", self._url)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._unsubscribe()
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
         if self._server is not None:
             self._server.close()
         self._guard.cancel_running()

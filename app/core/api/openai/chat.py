@@ -8,6 +8,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from app.core.api.body import read_json
+from app.core.api.openai.envelope import Envelope
 from app.core.api.openai.render import ChatAnswer, ChatStream
 from app.core.api.openai.schema import ChatBody
 from app.core.api.openai.translate import chat_request
@@ -34,10 +35,13 @@ class ChatCompletions:
         chunks = self._router.chat(request)
         if body.stream:
             include_usage = bool(body.stream_options and body.stream_options.include_usage)
-            renderer = ChatStream(
-                answer_id=answer_id, created=created, n=request.n, include_usage=include_usage
+            envelope = Envelope(
+                kind="chat.completion.chunk",
+                answer_id=answer_id,
+                created=created,
+                include_usage=include_usage,
             )
-            return await stream(http, chunks, renderer)
+            return await stream(http, chunks, ChatStream(envelope=envelope, n=request.n))
         answer = ChatAnswer(
             answer_id=answer_id,
             created=created,

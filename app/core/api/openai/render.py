@@ -1,14 +1,11 @@
 """From the node's chunks to chat completions, whole and streamed. Pure.
 
-`ChatStream` runs once per token: the parts of an event that never change are encoded once, and only the
-text is encoded for each.
+`ChatStream` runs once per token: only the text of an event is encoded for each.
 """
 
-from typing import Any, Final
+from typing import Any
 
-import msgspec
-
-from app.core.api.openai.errors import error_body
+from app.core.api.openai.envelope import Envelope, encode
 from app.core.api.openai.logprobs import chat_logprobs
 from app.core.api.openai.usage import NO_USAGE, timing_fields, usage_fields
 from app.core.api.problems import Problem
@@ -23,9 +20,6 @@ from app.core.kernel.generation import (
     ToolCallDelta,
     Usage,
 )
-
-DONE: Final = b"data: [DONE]\n\n"
-_encode = msgspec.json.Encoder().encode
 
 
 def finish_reason(reason: FinishReason) -> str:
@@ -96,7 +90,7 @@ class ChatAnswer:
                 self._model = chunk.model
 
     def body(self) -> bytes:
-        return msgspec.json.encode(
+        return encode(
             {
                 "id": self._id,
                 "object": "chat.completion",
@@ -122,37 +116,29 @@ class ChatAnswer:
 class ChatStream:
     """Turns the chunks of an answer into chat.completion.chunk events, one per chunk."""
 
-    def __init__(self, *, answer_id: str, created: int, n: int, include_usage: bool) -> None:
-        self._id = answer_id
-        self._created = created
+    def __init__(self, *, envelope: Envelope, n: int) -> None:
+        self._envelope = envelope
         self._n = n
-        self._include_usage = include_usage
-        self._usage = NO_USAGE
-        self._head = b""
-        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._text: list[tuple[bytes, bytes]] = []
 
     def feed(self, chunk: Chunk) -> bytes:
         if type(chunk) is TextDelta:
             if not chunk.logprobs:
                 before, after = self._text[chunk.choice]
-                return before + _encode(chunk.text) + after
+                return before + encode(chunk.text) + after
             return self._event(chunk.choice, {"content": chunk.text}, logprobs=chunk.logprobs)
         return self._rare(chunk)
 
     def end(self) -> bytes:
-        if not self._include_usage:
-            return DONE
-        tail = {"usage": usage_fields(self._usage), "timings": timing_fields(self._usage)}
-        return b"".join((self._head, b"],", _encode(tail)[1:], b"\n\n", DONE))
+        return self._envelope.end()
 
     def fail(self, problem: Problem) -> bytes:
-        return b"data: " + error_body(problem) + b"\n\n"
+        return self._envelope.fail(problem)
 
     def _rare(self, chunk: Chunk) -> bytes:
         match chunk:
             case Started():
-                return self._start(chunk)
+                return self._start(chunk.model)
             case ReasoningDelta():
                 return self._event(chunk.choice, {"reasoning_content": chunk.text})
             case ToolCallDelta():
@@ -160,21 +146,16 @@ class ChatStream:
             case Finished():
                 return self._event(chunk.choice, {}, reason=finish_reason(chunk.reason))
             case Usage():
-                self._usage = chunk
+                self._envelope.keep(chunk)
         return b""
 
-    def _start(self, chunk: Started) -> bytes:
-        fixed = {
-            "id": self._id,
-            "object": "chat.completion.chunk",
-            "created": self._created,
-            "model": chunk.model,
-            "system_fingerprint": None,
-        }
-        self._head = b"data: " + _encode(fixed)[:-1] + b',"choices":['
-        after = b'},"logprobs":null,"finish_reason":null}]' + self._tail
+    def _start(self, model: str) -> bytes:
+        self._envelope.start(model)
         self._text = [
-            (self._head + b'{"index":%d,"delta":{"content":' % choice, after) for choice in range(self._n)
+            self._envelope.around(
+                b'{"index":%d,"delta":{"content":' % choice, b'},"logprobs":null,"finish_reason":null}'
+            )
+            for choice in range(self._n)
         ]
         first = {"role": "assistant", "content": ""}
         return b"".join(self._event(choice, first) for choice in range(self._n))
@@ -188,8 +169,9 @@ class ChatStream:
         reason: str | None = None,
     ) -> bytes:
         shown = {"content": chat_logprobs(logprobs), "refusal": None} if logprobs else None
-        fields = {"index": choice, "delta": delta, "logprobs": shown, "finish_reason": reason}
-        return b"".join((self._head, _encode(fields), b"]", self._tail))
+        return self._envelope.event(
+            {"index": choice, "delta": delta, "logprobs": shown, "finish_reason": reason}
+        )
 
 
 def _call(delta: ToolCallDelta) -> dict[str, Any]:

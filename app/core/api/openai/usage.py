@@ -30,16 +30,5 @@ def timing_fields(usage: Usage) -> dict[str, Any]:
     }
 
 
-def total(parts: list[Usage]) -> Usage:
-    """The sum over the requests that one body was split into."""
-    return Usage(
-        prompt_tokens=sum(part.prompt_tokens for part in parts),
-        completion_tokens=sum(part.completion_tokens for part in parts),
-        cached_tokens=sum(part.cached_tokens for part in parts),
-        prefill_seconds=sum(part.prefill_seconds for part in parts),
-        decode_seconds=sum(part.decode_seconds for part in parts),
-    )
-
-
 def _rate(count: int, seconds: float) -> float:
     return round(count / seconds, 3) if seconds > 0 else 0.0

@@ -38,6 +38,6 @@ def unauthorized(authorization: str | None) -> Unauthorized:
     if not authorization:
         return Unauthorized(
             "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'; "
-            "`swarmllm config --show-key` and the tray's menu tell the key of this node."
+            "`swarmllm key` shows the key of this node."
         )
-    return Unauthorized("Incorrect API key provided. Use the key of this node.")
+    return Unauthorized("Incorrect API key provided. `swarmllm key` shows the key of this node.")

@@ -1,0 +1,1 @@
+"""What the node's owner may do: models on disk and in memory, configuration, shutdown."""
