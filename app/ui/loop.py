@@ -77,7 +77,10 @@ class _Pump(QObject):
         self._arm()
 
     def note_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Frees cancelled timers once they are next in line, or the majority. Called before `handle` is marked."""
+        """Frees cancelled timers once they are next in line, or the majority.
+
+        asyncio calls this before it marks `handle` as cancelled.
+        """
         if not handle._scheduled:  # type: ignore[attr-defined]
             return
         self._cancelled += 1
