@@ -94,8 +94,8 @@ class LaunchHost:
             key = asyncio.run(known_api_key(loaded, self._environ))
         if key is None:
             raise CommandError(
-                f"The data directory {loaded.settings.node.data_dir} has no API key yet; a node makes one when "
-                "it starts. Start one with `swarmllm run`.",
+                f"The data directory {loaded.settings.node.data_dir} has no API key yet; a node makes one "
+                "when it starts. Start one with `swarmllm run`.",
                 exits.FAILURE,
             )
         return key
