@@ -1,0 +1,345 @@
+"""The models of this node: found at start, imported, checked, handed to the engine, removed.
+
+Everything here runs on the loop and nothing here touches the disk: that is done in threads, one at a time
+per model, under the model's lock.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from app.core.kernel.errors import Conflict, DiskFull, ModelNotFound, NotFound
+from app.core.kernel.events import EventBus, ModelsChanged, Notice
+from app.core.kernel.units import MIB, human_bytes
+from app.core.kernel.window import Window
+from app.core.models import importing, names, store
+from app.core.models.disk import disk_errors
+from app.core.models.embedding import embed_rows
+from app.core.models.entries import ModelEntry, Problem, Storage, describe, held_bytes
+from app.core.models.local import save_local
+from app.core.models.manifest import Manifest, ShardRecord
+from app.core.models.slices.files import open_window
+from app.core.models.store import Stored
+from app.core.models.storing import Cancelled, Progress
+from app.core.models.threads import finish, reporter
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BUILTIN_ID: Final = "swarmllm-guide"
+BUILTIN_NAME: Final = "SwarmLLM Guide (demonstration)"
+
+
+def _no_progress(_: float) -> None:
+    """For callers that do not watch."""
+
+
+class Library:
+    """All models under `root`. `async with` scans them; afterwards every method may be called.
+
+    `shard_size_mb` is the size at which imported models are cut; `max_disk_mb` bounds what all models may
+    take together, 0 meaning as much as the disk holds. `clock` gives unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        bus: EventBus,
+        shard_size_mb: int = 512,
+        max_disk_mb: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = root
+        self._bus = bus
+        self._shard_size = shard_size_mb * MIB
+        self._budget = max_disk_mb * MIB
+        self._clock = clock
+        self._models: dict[str, Stored] = {}
+        self._problems: dict[str, str] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._import_lock = asyncio.Lock()
+        self._recheck: asyncio.Task[None] | None = None
+        self._stop = Event()
+
+    async def __aenter__(self) -> Self:
+        self._stop.clear()
+        with disk_errors("open the model folder"):
+            await asyncio.to_thread(self._prepare)
+        await self.rescan()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._recheck is not None:
+            await asyncio.gather(self._recheck, return_exceptions=True)
+            self._recheck = None
+
+    def _prepare(self) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        store.sweep(self._root)
+
+    # --- what is here -----------------------------------------------------------------------------
+
+    def models(self) -> tuple[ModelEntry, ...]:
+        """Every model, the oldest first."""
+        stored = sorted(self._models.values(), key=lambda model: (model.local.created, model.id))
+        return tuple(describe(model) for model in stored)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Folders that were found but cannot be used."""
+        return tuple(Problem(folder=name, reason=reason) for name, reason in sorted(self._problems.items()))
+
+    def find(self, name: str) -> ModelEntry:
+        """The model with this id, display name or unambiguous beginning of an id. Raises ModelNotFound."""
+        return describe(self._find(name))
+
+    def manifest(self, model_id: str) -> Manifest:
+        """What the model consists of. Raises ModelNotFound."""
+        return self._find(model_id).manifest
+
+    def shard_path(self, model_id: str, index: int) -> Path:
+        """The file of a shard that is here, e.g. to serve its data to a peer. Raises NotFound."""
+        model = self._find(model_id)
+        shard = self._shard(model, index)
+        if index not in model.present:
+            raise NotFound(f"Shard {index} of {model.manifest.name} is not on this node.")
+        return model.path(shard)
+
+    async def storage(self) -> Storage:
+        """What the models take on disk, and what is left."""
+        with disk_errors("read the size of the disk"):
+            free = await asyncio.to_thread(store.free_bytes, self._root)
+        used = {model.id: held_bytes(model) for model in self._models.values()}
+        return Storage(used=sum(used.values()), free=free, budget=self._budget, models=used)
+
+    async def rescan(self) -> None:
+        """Looks at the folder anew, e.g. after files were put there by hand."""
+        with disk_errors("read the model folder"):
+            found, problems = await asyncio.to_thread(store.list_models, self._root)
+        self._models = {model.id: model for model in found}
+        self._problems = problems
+        for folder, reason in problems.items():
+            self._bus.publish(Notice(level="warning", message=f"The model {folder} cannot be used. {reason}"))
+        if self._recheck is None or self._recheck.done():
+            self._recheck = asyncio.create_task(self._prove_suspects(), name="library recheck")
+        self._bus.publish(ModelsChanged())
+
+    # --- for the engine ---------------------------------------------------------------------------
+
+    async def window(
+        self,
+        model_id: str,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        embedding: bool = True,
+        head: bool = True,
+    ) -> Window:
+        """Layers `first` up to `last` (None: to the end) as files that llama.cpp can load.
+
+        The embedding and the output head belong to it where it reaches them, unless switched off.
+        `first == last ==` the layer count asks for the output head alone. The files' headers may be
+        rewritten by the next call for the same model, so load the window before asking for another; what
+        is loaded already is not affected. Raises ModelNotFound, InvalidRequest, Unsupported (the
+        architecture forbids this cut) or Conflict (shards are missing).
+        """
+        model = self._find(model_id)
+
+        def work() -> Window:
+            with disk_errors(f"open the model {model.manifest.name}"):
+                return open_window(model, first, last, embedding=embedding, head=head)
+
+        return await self._locked(model, work)
+
+    async def embed(self, model_id: str, tokens: Sequence[int]) -> bytes:
+        """What enters the first layer for `tokens`: float32 [len(tokens), n_embd], row-major.
+
+        Raises InvalidRequest for a token outside the vocabulary, Conflict without the embedding shard.
+        """
+        model = self._find(model_id)
+        return await self._locked(model, lambda: embed_rows(model, tokens))
+
+    # --- importing --------------------------------------------------------------------------------
+
+    async def import_file(
+        self, path: Path, *, name: str | None = None, progress: Callable[[float], None] = _no_progress
+    ) -> ModelEntry:
+        """Cuts the GGUF at `path` (any file of a split set) into shards of this library.
+
+        `progress` is called on the loop with 0 to 1. A model whose content is here already is not stored
+        twice; what it lacks is filled in. Cancelling removes what was written. Raises BadModelFile,
+        DiskFull or StorageError.
+        """
+        async with self._import_lock:
+            plan = await asyncio.to_thread(importing.plan_import, path, shard_size=self._shard_size)
+            self._require_budget(plan.file_bytes)
+            imported = await self._run_import(plan, progress)
+            return await self._settle(imported, name)
+
+    async def ensure_builtin(self, path: Path) -> ModelEntry:
+        """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
+        known = self._models.get(BUILTIN_ID)
+        if known is not None and known.complete and known.local.builtin:
+            size = await asyncio.to_thread(lambda: path.stat().st_size)
+            if known.manifest.source.files[0].size == size:
+                return describe(known)
+        if known is not None:
+            await self.remove(BUILTIN_ID)
+        await self.import_file(path, name=BUILTIN_ID)
+        model = self._models[BUILTIN_ID]
+        model.local.builtin = True
+        model.local.name = BUILTIN_NAME
+        await self._locked(model, lambda: save_local(model.folder, model.local))
+        return describe(model)
+
+    async def _run_import(
+        self, plan: importing.ImportPlan, progress: Callable[[float], None]
+    ) -> importing.Imported:
+        cancel, report = Event(), reporter(progress)
+        created = int(self._clock())
+
+        def work() -> importing.Imported:
+            return importing.run_import(
+                plan, root=self._root, created=created, progress=report, cancel=cancel
+            )
+
+        return await finish(work, name="library import", cancel=cancel.set)
+
+    async def _settle(self, imported: importing.Imported, name: str | None) -> ModelEntry:
+        twin = next((m for m in self._models.values() if m.manifest.root == imported.manifest.root), None)
+        if twin is not None:
+            await self._locked(twin, lambda: store.fill_in(twin, imported.folder))
+            target = twin.folder
+        else:
+            wanted = names.model_id(name or imported.manifest.name)
+            target = self._root / names.unused_id(wanted, {*self._models, *self._problems})
+            if name is not None:
+                imported.local.name = name
+                save_local(imported.folder, imported.local)
+            await asyncio.to_thread(importing.settle, imported, target)
+        self._models[target.name] = await asyncio.to_thread(store.open_stored, target)
+        self._bus.publish(ModelsChanged())
+        return describe(self._models[target.name])
+
+    def _require_budget(self, needed: int) -> None:
+        used = sum(held_bytes(model) for model in self._models.values())
+        if self._budget and used + needed > self._budget:
+            raise DiskFull(
+                f"The model needs {human_bytes(needed)}, but of the {human_bytes(self._budget)} that models "
+                f"may take (max_disk_mb), {human_bytes(max(0, self._budget - used))} are left."
+            )
+
+    # --- checking and removing --------------------------------------------------------------------
+
+    async def verify(self, model_id: str, *, progress: Callable[[float], None] = _no_progress) -> ModelEntry:
+        """Hashes every shard that is here and sets aside those that are not what the manifest says."""
+        model = self._find(model_id)
+        shards = [model.manifest.shards[index] for index in sorted(model.present)]
+        await self._verify(model, shards, progress)
+        return describe(model)
+
+    async def remove(self, model_id: str) -> None:
+        """Deletes the model and everything of it. Raises ModelNotFound."""
+        model = self._find(model_id)
+
+        def work() -> None:
+            with disk_errors(f"delete the model {model.manifest.name}"):
+                store.delete_stored(model, self._root)
+
+        await self._locked(model, work)
+        self._models.pop(model.id, None)
+        self._bus.publish(ModelsChanged())
+
+    async def remove_shard(self, model_id: str, index: int) -> ModelEntry:
+        """Deletes one shard, which leaves the model incomplete. Raises Conflict if it is locked."""
+        model = self._find(model_id)
+        shard = self._shard(model, index)
+        if index in model.local.locked:
+            raise Conflict(f"Shard {index} of {model.manifest.name} is locked; unlock it before deleting it.")
+
+        def work() -> None:
+            with disk_errors(f"delete shard {index} of {model.manifest.name}"):
+                store.delete_shard(model, shard)
+
+        await self._locked(model, work)
+        self._bus.publish(ModelsChanged())
+        return describe(model)
+
+    async def lock_shard(self, model_id: str, index: int, *, locked: bool = True) -> ModelEntry:
+        """Keeps a shard from being deleted, or no longer."""
+        model = self._find(model_id)
+        self._shard(model, index)
+        (model.local.locked.add if locked else model.local.locked.discard)(index)
+        await self._locked(model, lambda: save_local(model.folder, model.local))
+        return describe(model)
+
+    async def _verify(
+        self, model: Stored, shards: Sequence[ShardRecord], progress: Callable[[float], None]
+    ) -> None:
+        cancel = Event()
+        counter = Progress(sum(shard.data_bytes for shard in shards), reporter(progress), cancel)
+        try:
+            for shard in shards:
+                await self._locked(model, partial(store.check_shard, model, shard, counter), cancel.set)
+        finally:
+            self._bus.publish(ModelsChanged())
+
+    async def _prove_suspects(self) -> None:
+        """Hashes what changed since it was last proven; runs beside everything else."""
+        for model in tuple(self._models.values()):
+            shards = [model.manifest.shards[index] for index in sorted(model.suspect)]
+            if shards and not self._stop.is_set():
+                await self._verify_quietly(model, shards)
+
+    async def _verify_quietly(self, model: Stored, shards: Sequence[ShardRecord]) -> None:
+        counter = Progress(0, _no_progress, self._stop)
+        for shard in shards:
+            try:
+                await self._locked(model, partial(store.check_shard, model, shard, counter))
+            except Cancelled:
+                return
+            except Exception:
+                log.exception("checking shard %s of %s failed", shard.index, model.id)
+        self._bus.publish(ModelsChanged())
+
+    # --- plumbing ---------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Stored:
+        exact = self._models.get(name)
+        if exact is not None:
+            return exact
+        wanted = name.strip().lower()
+        for model in self._models.values():
+            if wanted in {model.id, model.manifest.name.lower(), model.local.name.lower()} - {""}:
+                return model
+        slug = names.model_id(name)
+        matches = [model for model in self._models.values() if wanted and model.id.startswith(slug)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            options = ", ".join(sorted(model.id for model in matches))
+            raise ModelNotFound(f"The name {name!r} fits several models: {options}.", param="model")
+        raise ModelNotFound(f"There is no model named {name!r} on this node.", param="model")
+
+    def _shard(self, model: Stored, index: int) -> ShardRecord:
+        if not 0 <= index < len(model.manifest.shards):
+            count = len(model.manifest.shards)
+            raise NotFound(f"The model {model.manifest.name} has shards 0 to {count - 1}; {index} is none.")
+        return model.manifest.shards[index]
+
+    async def _locked(
+        self, model: Stored, work: Callable[[], T], cancel: Callable[[], None] | None = None
+    ) -> T:
+        """Runs `work` in a thread while nothing else touches the model's files, and to its end."""
+        async with self._locks.setdefault(model.id, asyncio.Lock()):
+            return await finish(work, name=f"library work on {model.id}", cancel=cancel)

@@ -1,0 +1,225 @@
+"""What a stored model consists of: `manifest.json`, as docs/shards.md defines it.
+
+A manifest is a pure function of the model's files, of the shard size and of where they came from; what
+only this node knows of a model is kept apart (`local.py`). Its bytes are canonical: JSON with sorted
+keys, no blanks, UTF-8. `blake3` is the hash of those bytes with `blake3` itself empty, so a manifest can
+be checked wherever it comes from. `root` names the content: equal roots mean equal bytes.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from blake3 import blake3
+
+from app.core.kernel.errors import BadModelFile
+from app.core.models.gguf.types import TENSOR_TYPES, tensor_bytes
+
+FORMAT: Final = 1
+MAX_MANIFEST_BYTES: Final = 64 << 20
+
+ShardKind = Literal["metadata", "embedding", "globals", "layers", "head"]
+
+
+class FutureManifest(BadModelFile):
+    """The manifest was written by a newer version; it is left as it is."""
+
+
+class TensorRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tensor under its name in the source; `offset` counts from the shard's data region."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return tensor_bytes(self.kind, self.shape)
+
+
+class SourceRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`length` bytes from `start` on of the source's file number `file`."""
+
+    file: int
+    start: int
+    length: int
+
+
+class ShardRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One shard file: `header_bytes` of GGUF header, then the data region.
+
+    The data region is the concatenation of `ranges`, each begun at a multiple of the alignment. `blake3`
+    is the hash of the data region. A shard of kind "layers" holds layers `first` up to but not including
+    `last`; one of kind "metadata" holds `fields` metadata fields instead of tensors.
+    """
+
+    index: int
+    kind: ShardKind
+    file: str
+    first: int = 0
+    last: int = 0
+    header_bytes: int
+    data_bytes: int
+    blake3: str
+    ranges: tuple[SourceRange, ...]
+    tensors: tuple[TensorRecord, ...] = ()
+    fields: int = 0
+
+    @property
+    def file_bytes(self) -> int:
+        return self.header_bytes + self.data_bytes
+
+
+class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    size: int
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the bytes come from. `repo` and `revision` are set for models of a Hugging Face hub."""
+
+    files: tuple[SourceFile, ...]
+    repo: str = ""
+    revision: str = ""
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What scheduling and memory estimates need to know. Per-layer tuples have `n_layers` items.
+
+    `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `rope_sections` tells
+    whether the model has positions of several sections (M-RoPE).
+    """
+
+    architecture: str
+    n_layers: int
+    n_extra_layers: int
+    n_embd: int
+    n_vocab: int
+    context_length: int
+    n_head: int
+    n_head_kv: tuple[int, ...]
+    key_length: int
+    value_length: int
+    recurrent: tuple[bool, ...]
+    n_ff: int
+    n_expert: int
+    n_expert_used: int
+    sliding_window: int
+    n_params: int
+    tied_output: bool
+    rope_sections: bool
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model."""
+
+    format: int = FORMAT
+    name: str
+    quantization: str
+    license: str
+    source: Source
+    facts: ModelFacts
+    alignment: int
+    shard_size: int
+    shards: tuple[ShardRecord, ...]
+    root: str
+    blake3: str = ""
+
+    @property
+    def data_bytes(self) -> int:
+        return sum(shard.data_bytes for shard in self.shards)
+
+    def shard_of(self, kind: ShardKind) -> ShardRecord | None:
+        """The only shard of a kind other than "layers"."""
+        return next((shard for shard in self.shards if shard.kind == kind), None)
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    format: int
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(Manifest, strict=True)
+_version_decoder = msgspec.json.Decoder(_Versioned, strict=True)
+
+
+def content_root(shards: tuple[ShardRecord, ...]) -> str:
+    """BLAKE3 over the shards' hashes, in order: the name of a model's content, cut in this way."""
+    return blake3(b"".join(bytes.fromhex(shard.blake3) for shard in shards)).hexdigest()
+
+
+def seal(manifest: Manifest) -> Manifest:
+    """The manifest with its own hash filled in."""
+    blank = msgspec.structs.replace(manifest, blake3="")
+    return msgspec.structs.replace(blank, blake3=blake3(_encoder.encode(blank)).hexdigest())
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The canonical bytes of a sealed manifest."""
+    return _encoder.encode(manifest)
+
+
+def decode(raw: bytes) -> Manifest:
+    """Reads and checks a manifest.
+
+    Raises FutureManifest for a version this program does not know, BadModelFile for anything else wrong.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BadModelFile(f"The manifest is larger than {MAX_MANIFEST_BYTES >> 20} MiB.")
+    try:
+        version = _version_decoder.decode(raw).format
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadModelFile(f"The manifest is damaged: {error}.") from error
+    if version != FORMAT:
+        raise FutureManifest(
+            f"The manifest has format {version}; this version of SwarmLLM reads format {FORMAT}. "
+            "A newer version wrote it, and it is left untouched."
+        )
+    try:
+        manifest = _decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadModelFile(f"The manifest is damaged: {error}.") from error
+    if seal(manifest).blake3 != manifest.blake3:
+        raise BadModelFile("The manifest is damaged: its hash does not match its contents.")
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """A manifest may come from a stranger: what it says must hold together before it is acted on."""
+    layer = 0
+    for index, shard in enumerate(manifest.shards):
+        _check_shard(shard, index, manifest)
+        if shard.kind == "layers":
+            if shard.first != layer or shard.last <= layer:
+                raise BadModelFile("The manifest is damaged: its layers are not in order.")
+            layer = shard.last
+    kinds = [shard.kind for shard in manifest.shards if shard.kind != "layers"]
+    if manifest.shards[:1] and manifest.shards[0].kind != "metadata":
+        raise BadModelFile("The manifest is damaged: the metadata shard is not the first.")
+    if len(set(kinds)) != len(kinds) or "metadata" not in kinds:
+        raise BadModelFile("The manifest is damaged: it lists the wrong kinds of shards.")
+    if layer != manifest.facts.n_layers + manifest.facts.n_extra_layers:
+        raise BadModelFile("The manifest is damaged: its shards do not hold all layers.")
+    if content_root(manifest.shards) != manifest.root:
+        raise BadModelFile("The manifest is damaged: its root does not match its shards.")
+
+
+def _check_shard(shard: ShardRecord, index: int, manifest: Manifest) -> None:
+    expected = f"{index:03d}-{shard.kind}.gguf"
+    numbers = (shard.header_bytes, shard.data_bytes, shard.first, shard.last, shard.fields)
+    hash_ok = len(shard.blake3) == 64 and all(digit in "0123456789abcdef" for digit in shard.blake3)
+    if shard.index != index or shard.file != expected or min(numbers) < 0 or not hash_ok:
+        raise BadModelFile(f"The manifest is damaged: shard {index} is described wrongly.")
+    alignment = manifest.alignment
+    if not 8 <= alignment <= 4_096 or alignment & (alignment - 1):
+        raise BadModelFile("The manifest is damaged: its alignment is impossible.")
+    end = 0
+    for tensor in shard.tensors:
+        if tensor.kind not in TENSOR_TYPES or len(tensor.shape) > 4 or min(tensor.shape, default=1) < 1:
+            raise BadModelFile(f"The manifest is damaged: the tensor {tensor.name!r} is impossible.")
+        if tensor.offset != -(-end // alignment) * alignment:
+            raise BadModelFile(f"The manifest is damaged: the tensor {tensor.name!r} is misplaced.")
+        end = tensor.offset + tensor.size
+    if shard.kind != "metadata" and end != shard.data_bytes:
+        raise BadModelFile(f"The manifest is damaged: shard {index} has another size than its tensors.")

@@ -1,0 +1,110 @@
+"""Tiny random models of any architecture, as GGUF files.
+
+No tensor list is written by hand: llama.cpp itself is asked, in a child process, which tensors it wants
+for some metadata (`gguf_llama wanted`).
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+from tests.support.gguf_specs import Spec
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_gguf(
+    path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, alignment: int = 32
+) -> None:
+    """`metadata` keys that begin with a dot get the architecture's name in front."""
+    architecture = metadata["general.architecture"]
+    writer = gguf.GGUFWriter(path, architecture)
+    if alignment != 32:
+        writer.add_custom_alignment(alignment)
+    for key, value in metadata.items():
+        if key != "general.architecture":
+            add_value(writer, architecture + key if key.startswith(".") else key, value)
+    for name, data in tensors.items():
+        writer.add_tensor(name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def add_value(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    match value:
+        case bool():
+            writer.add_bool(key, value)
+        case int():
+            writer.add_uint32(key, value)
+        case float():
+            writer.add_float32(key, value)
+        case str():
+            writer.add_string(key, value)
+        case _:
+            writer.add_array(key, value)
+
+
+def child(*arguments: str, timeout: float = 240) -> Any:
+    """Runs `gguf_llama` with `arguments`; returns what it printed as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.gguf_llama", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"llama.cpp ended with {done.returncode}: {done.stderr[-1500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def wanted_tensors(metadata: Mapping[str, Any], scratch: Path) -> dict[str, tuple[int, ...]]:
+    """Names and numpy shapes of the tensors that llama.cpp wants for a model with `metadata`."""
+    probe = scratch / "probe.gguf"
+    write_gguf(probe, metadata, {})
+    return {name: tuple(shape) for name, shape in child("wanted", str(probe)).items()}
+
+
+def random_model(path: Path, spec: Spec, *, seed: int = 0) -> Path:
+    """Writes a model with random F16 weights (F32 where llama.cpp expects it)."""
+    rng = np.random.default_rng(seed)
+    names = wanted_tensors(spec.metadata, path.parent)
+    tensors = {
+        name: random_tensor(name, shape, rng)
+        for name, shape in names.items()
+        if not re.search(spec.drop, name)
+    }
+    write_gguf(path, spec.metadata, tensors)
+    return path
+
+
+def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    noise = rng.standard_normal(shape, np.float32)
+    if "rope_freqs" in name or "rope_factors" in name:
+        values = np.linspace(1, 4 if "long" in name else 2, shape[-1], dtype=np.float32)
+    elif re.search(r"norm.*weight|out_scale|output_scale|ssm_d$|\.scale$", name):
+        values = 1 + 0.1 * noise
+    elif "ssm_a" in name:
+        values = -np.abs(noise) - 0.1
+    elif "token_embd" in name:
+        values = noise * 0.15
+    elif name.endswith("bias") or len(shape) < 2:
+        values = noise * 0.1
+    else:
+        values = noise * 1.5 / np.sqrt(shape[-1])
+    return values.astype(np.float16 if _is_matrix(name, shape) else np.float32)
+
+
+def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    special = r"conv1d|norm|ffn_gate_inp|ssm_a|shortconv\.conv|attn_rel"
+    return len(shape) >= 2 and name.endswith("weight") and not re.search(special, name)
