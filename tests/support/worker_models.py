@@ -1,0 +1,145 @@
+"""Tiny random models of the Llama architecture, and windows cut out of them, as the worker loads them.
+
+Windows are written as plain GGUF files with renumbered blocks; how the library makes them out of shards
+without copying is tested there.
+"""
+
+import string
+from dataclasses import dataclass
+from itertools import islice, product
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from app.core.kernel.window import Window
+
+BOS, EOS = 1, 2
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    layers: int = 4
+    embd: int = 64
+    ff: int = 96
+    heads: int = 4
+    kv_heads: int = 2
+    vocab: int = 512
+    context: int = 1024
+
+
+def write_model(path: Path, shape: Shape = Shape(), *, seed: int = 0, poison: bool = False) -> Path:
+    """A random F32 model; with `poison` its output head computes NaN."""
+    writer = gguf.GGUFWriter(path, "llama")
+    _metadata(writer, shape, shape.layers)
+    _vocabulary(writer, shape.vocab)
+    for name, data in _tensors(shape, seed).items():
+        writer.add_tensor(name, np.full_like(data, np.nan) if poison and name == "output.weight" else data)
+    return _written(writer, path)
+
+
+def cut(source: Path, path: Path, first: int, last: int, *, total: int) -> Window:
+    """Layers `first` to `last` of a `write_model` file: tokens in at 0, logits out at `total`."""
+    reader = gguf.GGUFReader(source)
+    tensors = {t.name: np.array(t.data).reshape([int(d) for d in t.shape][::-1]) for t in reader.tensors}
+    shape = Shape(
+        layers=total,
+        embd=tensors["output_norm.weight"].size,
+        ff=tensors["blk.0.ffn_gate.weight"].shape[0],
+        vocab=len(tensors["token_embd.weight"]),
+    )
+    starts, ends = first == 0, last == total
+    writer = gguf.GGUFWriter(path, "llama")
+    rows = shape.vocab if starts or ends else 32
+    _metadata(writer, Shape(**{**shape.__dict__, "vocab": rows}), last - first)
+    if starts:
+        _vocabulary(writer, shape.vocab)
+    else:
+        writer.add_tokenizer_model("no_vocab")
+    embedding = tensors["token_embd.weight"] if starts else np.zeros((rows, shape.embd), np.float32)
+    writer.add_tensor("token_embd.weight", embedding)
+    writer.add_tensor(
+        "output_norm.weight", tensors["output_norm.weight"] if ends else np.ones(shape.embd, np.float32)
+    )
+    if ends:
+        writer.add_tensor("output.weight", tensors["output.weight"])
+    for name, data in tensors.items():
+        if name.startswith("blk.") and first <= int(name.split(".")[1]) < last:
+            _, number, rest = name.split(".", 2)
+            writer.add_tensor(f"blk.{int(number) - first}.{rest}", data)
+    _written(writer, path)
+    return Window(
+        files=(str(path),),
+        architecture="llama",
+        first=first,
+        last=last,
+        n_layers=total,
+        takes="tokens" if starts else "vectors",
+        gives="logits" if ends else "vectors",
+        capture=None if ends else f"l_out-{last - first - 1}",
+    )
+
+
+def _metadata(writer: gguf.GGUFWriter, shape: Shape, layers: int) -> None:
+    writer.add_name("tiny")
+    writer.add_context_length(shape.context)
+    writer.add_embedding_length(shape.embd)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(shape.ff)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(shape.embd // shape.heads)
+    writer.add_vocab_size(shape.vocab)
+
+
+def _vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    words = ("\u2581" + "".join(p) for n in range(1, 4) for p in product(string.ascii_lowercase, repeat=n))
+    fixed = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    listed = [*fixed, *string.ascii_lowercase, *islice(words, size - len(fixed) - 26)]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(listed)
+    writer.add_token_scores([-float(i) for i in range(size)])
+    writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * (size - 259))
+    writer.add_bos_token_id(BOS)
+    writer.add_eos_token_id(EOS)
+    writer.add_chat_template(TEMPLATE)
+
+
+def _tensors(shape: Shape, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    kv = shape.embd // shape.heads * shape.kv_heads
+    matrices = {
+        "attn_q": (shape.embd, shape.embd),
+        "attn_k": (kv, shape.embd),
+        "attn_v": (kv, shape.embd),
+        "attn_output": (shape.embd, shape.embd),
+        "ffn_gate": (shape.ff, shape.embd),
+        "ffn_up": (shape.ff, shape.embd),
+        "ffn_down": (shape.embd, shape.ff),
+    }
+
+    def normal(*size: int, scale: float = 0.15) -> np.ndarray:
+        return rng.standard_normal(size, np.float32) * np.float32(scale)
+
+    tensors = {"token_embd.weight": normal(shape.vocab, shape.embd, scale=1.0)}
+    for layer in range(shape.layers):
+        for name, size in matrices.items():
+            tensors[f"blk.{layer}.{name}.weight"] = normal(*size)
+        for name in ("attn_norm", "ffn_norm"):
+            tensors[f"blk.{layer}.{name}.weight"] = np.ones(shape.embd, np.float32)
+    tensors["output_norm.weight"] = np.ones(shape.embd, np.float32)
+    tensors["output.weight"] = normal(shape.vocab, shape.embd)
+    return tensors
+
+
+def _written(writer: gguf.GGUFWriter, path: Path) -> Path:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
