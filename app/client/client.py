@@ -5,6 +5,7 @@ Works on any asyncio loop, Qt's included. Every failure is a ClientError.
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -23,6 +24,7 @@ T = TypeVar("T")
 CONNECT_SECONDS: Final = 5.0
 CALL_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 600.0
+LARGE_BODY: Final = 1 << 19
 UNARY: Final = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
@@ -52,6 +54,11 @@ class _Embeddings(msgspec.Struct):
 
 class _Ignored(msgspec.Struct):
     """An answer that says only that it is done."""
+
+
+def _payload(body: bytes) -> bytes | BytesIO:
+    """aiohttp sends a stream in pieces, so that a large body does not hold up the loop."""
+    return body if len(body) < LARGE_BODY else BytesIO(body)
 
 
 def _of_model(model: str) -> str:
@@ -222,7 +229,7 @@ class Client:
             response = await self._session.request(
                 method,
                 self.url + path,
-                data=None if body is None else msgspec.json.encode(body),
+                data=None if body is None else _payload(msgspec.json.encode(body)),
                 headers=None if body is None else {"Content-Type": "application/json"},
                 allow_redirects=False,
                 timeout=patience,

@@ -50,6 +50,13 @@ async def test_a_chat_is_texts_a_reason_and_usage(node: Node, client: Client) ->
     assert node.router.last.messages[0].content == "Hi"
 
 
+async def test_a_long_conversation_is_sent_whole(node: Node, client: Client) -> None:
+    text = "x" * (3 << 20)
+    async for _ in client.chat([Message("user", text)]):
+        pass
+    assert node.router.last.messages[0].content == text
+
+
 async def test_reasoning_and_tool_calls_come_as_deltas(node: Node, client: Client) -> None:
     node.router.script = whole(
         ReasoningDelta(text="hm"),

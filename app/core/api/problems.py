@@ -125,7 +125,5 @@ def _headers(error: errors.SwarmError) -> dict[str, str]:
             return {"Allow": ", ".join(sorted(methods))}
         case Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
-        case BodyTooLarge() | BodyTimeout():
-            return {"Connection": "close"}
         case _:
             return {}

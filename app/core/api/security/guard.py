@@ -115,12 +115,16 @@ class Guard:
         limiter.take(f"{request.remote} {holder}")
 
     def _problem(self, request: web.Request, problem: Problem) -> web.Response:
-        return web.Response(
+        response = web.Response(
             status=problem.status,
             body=self._error_body(request.path, problem),
             content_type="application/json",
             headers=problem.headers,
         )
+        if not request.content.is_eof():
+            # What is left of the body is not worth waiting for.
+            response.force_close()
+        return response
 
 
 def _is_preflight(request: web.Request) -> bool:
