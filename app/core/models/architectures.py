@@ -15,7 +15,8 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
 
     `whole_only` is the reason why it cannot be sliced, if so.
     `start_multiple`: the graph hard-codes a pattern of that period, so slices begin at its multiples.
-    `period`: default of `attention.sliding_window_pattern`, which slices get written out as an array.
+    `period`: default of `attention.sliding_window_pattern`, which slices get written out as an array;
+    `default_window` the sliding window of models that do not state one.
     `recurrent_pattern`: likewise `attention.recurrent_layers`, from `full_attention_interval`.
     `hybrid`: a slice needs at least one attention layer and one recurrent layer.
     `min_layers`, `forbidden_lengths`: slices that llama.cpp cannot load or treats as another model.
@@ -32,6 +33,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     whole_only: str = ""
     start_multiple: int = 1
     period: int = 0
+    default_window: int = 0
     recurrent_pattern: bool = False
     hybrid: bool = False
     min_layers: int = 1
@@ -54,7 +56,7 @@ _PER_LAYER: Final = "its layers need the tokens and the first layer's input as w
 ARCHITECTURES: Final[dict[str, Architecture]] = {
     "llama": _PLAIN,
     "qwen2": _PLAIN,
-    "qwen2moe": _PLAIN,
+    "qwen2moe": Architecture(tied_fallback=False),
     "qwen3": _PLAIN,
     "qwen3moe": _PLAIN,
     "phi3": _PLAIN,
@@ -66,7 +68,12 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     "phi2": Architecture(tied_fallback=False),
     "gemma": Architecture(embedding_scale="sqrt_width", scales_vectors=True),
     "gemma2": Architecture(
-        embedding_scale="sqrt_width", scales_vectors=True, period=2, count_from=46, count_to=46
+        embedding_scale="sqrt_width",
+        scales_vectors=True,
+        period=2,
+        default_window=4_096,
+        count_from=46,
+        count_to=46,
     ),
     "gemma3": Architecture(embedding_scale="sqrt_width", period=6, count_from=62, count_to=62),
     "gemma4": Architecture(embedding_scale="sqrt_width", min_layers=2),
@@ -75,7 +82,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     "glm4": Architecture(mrope="sections"),
     "glm4moe": Architecture(mrope="sections"),
     "qwen2vl": Architecture(mrope="yes"),
-    "llama4": Architecture(start_multiple=4, min_layers=4),
+    "llama4": Architecture(start_multiple=4, min_layers=4, period=4, default_window=8_192),
     "smollm3": Architecture(start_multiple=4),
     "gpt-oss": Architecture(period=2, tied_fallback=False),
     "olmo2": Architecture(period=4, tied_fallback=False),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.core.kernel.errors import BadModelFile
+from app.core.models.architectures import architecture_of
 from app.core.models.gguf.metadata import Metadata
 from app.core.models.gguf.source import GgufSource
 from app.core.models.manifest import ModelFacts
@@ -42,6 +43,7 @@ def read_facts(source: GgufSource) -> ModelFacts:
         n_head_kv=kv_heads,
         key_length=read.number("attention.key_length", MAX_WIDTH) or head_width,
         value_length=read.number("attention.value_length", MAX_WIDTH) or head_width,
+        windowed=windowed_layers(metadata, architecture, n_layers),
         recurrent=recurrent_layers(metadata, architecture, kv_heads, feed_forward),
         n_ff=max((0, *feed_forward)),
         n_expert=read.number("expert_count", MAX_COUNT),
@@ -71,6 +73,23 @@ def recurrent_layers(
     if architecture in {"nemotron_h", "nemotron_h_moe"}:
         return tuple(heads == 0 and not width for heads, width in zip(kv_heads, feed_forward, strict=False))
     return (False,) * n_layers
+
+
+def windowed_layers(metadata: Metadata, architecture: str, n_layers: int) -> tuple[bool, ...]:
+    """Which layers attend to a sliding window only."""
+    rules, key = architecture_of(architecture), f"{architecture}.attention.sliding_window"
+    stated = metadata.integer(key)
+    special = architecture == "exaone4" and n_layers == rules.count_to
+    window = (4_096 if special else rules.default_window) if stated is None else stated
+    pattern = f"{key}_pattern"
+    if metadata.count(pattern) is not None:
+        flags = metadata.integers(pattern, n_layers) or ()
+        return tuple(bool(flag) for flag in flags)
+    if not window or not rules.period:
+        return (False,) * n_layers
+    period = metadata.integer(pattern)
+    period = rules.period if period is None else period
+    return tuple(period == 0 or layer % period < period - 1 for layer in range(n_layers))
 
 
 class _Reader:

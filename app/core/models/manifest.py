@@ -87,7 +87,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What scheduling and memory estimates need to know. Per-layer tuples have `n_layers` items.
 
     `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `rope_sections` tells
-    whether the model has positions of several sections (M-RoPE).
+    whether the model has positions of several sections (M-RoPE). `recurrent` layers keep a state of
+    fixed size instead of a KV cache, `windowed` ones see the last `sliding_window` positions only.
     """
 
     architecture: str
@@ -101,6 +102,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key_length: int
     value_length: int
     recurrent: tuple[bool, ...]
+    windowed: tuple[bool, ...]
     n_ff: int
     n_expert: int
     n_expert_used: int

@@ -49,16 +49,17 @@ def window_blocks(manifest: Manifest, rules: Architecture, span: Span) -> tuple[
     """The blocks of a window. Raises Unsupported with the reason if the architecture forbids this cut."""
     facts = manifest.facts
     _require_sliceable(manifest, rules)
-    lead = span.first % rules.start_multiple if span.last > span.first else 0
-    layers = range(span.first - lead, span.last)
-    blocks = [Block(layer, layer >= span.first) for layer in layers]
     wanted = max(rules.min_layers, 1)
     if rules.count_from and rules.count_from <= facts.n_layers <= rules.count_to:
         wanted = facts.n_layers
+    lead = span.first % rules.start_multiple if span.last > span.first else 0
+    blocks = [Block(layer, layer >= span.first) for layer in range(span.first - lead, span.last)]
+    if rules.start_multiple == 1:
+        blocks += [Block(layer, real=False) for layer in _missing_kinds(blocks, rules, facts)]
+    trailing = span.last
     while len(blocks) < wanted:
-        blocks.append(Block(_imitated(span.last + len(blocks) - len(layers), rules, facts), real=False))
-    if rules.hybrid:
-        blocks += [Block(layer, real=False) for layer in _missing_kinds(blocks, facts)]
+        blocks.append(Block(_imitated(trailing, rules, facts), real=False))
+        trailing += 1
     _require_length(manifest, rules, span, len(blocks))
     return tuple(blocks)
 
@@ -95,17 +96,19 @@ def _imitated(layer: int, rules: Architecture, facts: ModelFacts) -> int:
     return layer if layer < facts.n_layers else layer - step * -(-(layer - facts.n_layers + 1) // step)
 
 
-def _missing_kinds(blocks: list[Block], facts: ModelFacts) -> list[int]:
-    attention = [
-        layer for layer in range(facts.n_layers) if facts.n_head_kv[layer] and not facts.recurrent[layer]
-    ]
-    recurrent = [layer for layer in range(facts.n_layers) if facts.recurrent[layer]]
+def _missing_kinds(blocks: list[Block], rules: Architecture, facts: ModelFacts) -> list[int]:
+    """A layer of each kind that llama.cpp keeps a cache for, and ends itself without, where none is held."""
+    every = range(facts.n_layers)
+    kinds = [[layer for layer in every if facts.windowed[layer]]]
+    if rules.hybrid:
+        kinds.append([layer for layer in every if facts.n_head_kv[layer] and not facts.recurrent[layer]])
+        kinds.append([layer for layer in every if facts.recurrent[layer]])
     held = {block.layer for block in blocks}
-    return [kind[-1] for kind in (attention, recurrent) if kind and not held.intersection(kind)]
+    return [kind[-1] for kind in kinds if kind and not held.intersection(kind)]
 
 
 def _require_length(manifest: Manifest, rules: Architecture, span: Span, count: int) -> None:
-    if count in rules.forbidden_lengths:
+    if count in rules.forbidden_lengths and count != manifest.facts.n_layers:
         raise Unsupported(
             f"Layers {span.first} to {span.last} of {manifest.name} cannot be a slice: llama.cpp takes "
             f"{manifest.facts.architecture} with {count} layers for another model."

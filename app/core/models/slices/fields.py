@@ -29,7 +29,7 @@ def window_fields(
     metadata: Metadata, facts: ModelFacts, rules: Architecture, span: Span, blocks: Sequence[Block]
 ) -> list[bytes]:
     """The fields, packed. A window that gives logits carries the tokenizer, another a stand-in for it."""
-    rewritten = _rewritten(metadata, facts, rules, blocks)
+    rewritten = _rewritten(metadata, facts, rules, span, blocks)
     vocabulary = facts.n_vocab if span.tokens or span.logits else DUMMY_VOCABULARY
     prefix = facts.architecture + "."
     rewritten["vocab_size"] = field(prefix + "vocab_size", ValueType.UINT32, vocabulary)
@@ -45,7 +45,7 @@ def window_fields(
 
 
 def _rewritten(
-    metadata: Metadata, facts: ModelFacts, rules: Architecture, blocks: Sequence[Block]
+    metadata: Metadata, facts: ModelFacts, rules: Architecture, span: Span, blocks: Sequence[Block]
 ) -> dict[str, bytes]:
     prefix = facts.architecture + "."
     layers = [block.layer for block in blocks]
@@ -62,13 +62,14 @@ def _rewritten(
     put("block_count", ValueType.UINT32, len(blocks))
     if prefix + "nextn_predict_layers" in metadata:
         put("nextn_predict_layers", ValueType.UINT32, 0)
-    if rules.period and facts.sliding_window and _PATTERN not in out:
-        stated = metadata.integer(prefix + _PATTERN)
-        period = rules.period if stated is None else stated
-        put_flags(_PATTERN, [period == 0 or layer % period < period - 1 for layer in layers])
+    if rules.period and _PATTERN not in out:
+        put_flags(_PATTERN, [facts.windowed[layer] for layer in layers])
     if rules.recurrent_pattern and _RECURRENT not in out:
         put_flags(_RECURRENT, [facts.recurrent[layer] for layer in layers])
-    _put_specials(metadata, facts, rules, layers, put)
+    if rules.embedding_scale == "stated" and not span.tokens:
+        # llama.cpp would scale the vectors that enter, whoever embedded the tokens did so already
+        put("embedding_scale", ValueType.FLOAT32, 1.0)
+    _put_specials(metadata, facts, layers, put)
     return out
 
 
@@ -85,16 +86,12 @@ def _layer_arrays(metadata: Metadata, facts: ModelFacts) -> list[tuple[str, Valu
     return found
 
 
-def _put_specials(
-    metadata: Metadata, facts: ModelFacts, rules: Architecture, layers: Sequence[int], put: Put
-) -> None:
-    """What llama.cpp derives from the layer count or applies to whatever enters the first block."""
+def _put_specials(metadata: Metadata, facts: ModelFacts, layers: Sequence[int], put: Put) -> None:
+    """What llama.cpp would derive from the layer count."""
     prefix = facts.architecture + "."
     dense = metadata.integer(prefix + "leading_dense_block_count")
     if dense is not None:
         put("leading_dense_block_count", ValueType.UINT32, sum(layer < dense for layer in layers))
-    if rules.embedding_scale == "stated":
-        put("embedding_scale", ValueType.FLOAT32, 1.0)
     if facts.architecture == "minicpm":
         if prefix + "residual_scale" not in metadata:
             put("residual_scale", ValueType.FLOAT32, 1.4 / math.sqrt(facts.n_layers))
