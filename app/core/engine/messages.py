@@ -134,9 +134,7 @@ class Shutdown(msgspec.Struct, frozen=True, kw_only=True, tag="shutdown"):
     """End now. The worker's exit is the answer."""
 
 
-Command = (
-    Load | Generate | Cancel | Embed | Tokenize | Forward | EndSequence | SetThreads | Ping | Shutdown
-)
+Command = Load | Generate | Cancel | Embed | Tokenize | Forward | EndSequence | SetThreads | Ping | Shutdown
 
 
 # --- worker to node -----------------------------------------------------------------------------------
@@ -263,16 +261,4 @@ class Pong(msgspec.Struct, frozen=True, kw_only=True, tag="pong"):
     resident_bytes: int
 
 
-Report = (
-    Progress
-    | Loaded
-    | Started
-    | Piece
-    | Finished
-    | Done
-    | Failed
-    | Embeddings
-    | Tokens
-    | Hidden
-    | Pong
-)
+Report = Progress | Loaded | Started | Piece | Finished | Done | Failed | Embeddings | Tokens | Hidden | Pong

@@ -87,6 +87,13 @@ class AnswerParser:
         self._mode = self._dropping
         return self._take()
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether something is held back that may still come out as text."""
+        if self._mode == self._calling:
+            return self._reader is not None and not self._reader.begun
+        return self._mode not in (self._thinking, self._dropping) and bool(self._held or self._buffer)
+
     # Modes: each works on the buffer and tells whether it may be called again at once.
 
     def _fresh(self) -> bool:

@@ -1,0 +1,76 @@
+"""Keeps the workers' thread counts in step with the cores that are free."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from app.core.engine.machine import Machine
+from app.core.engine.threads import LoadMeter, ThreadPolicy
+from app.core.engine.worker_link import WorkerLink
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS: Final = 0.5
+
+
+class Governor:
+    """Samples the load while workers have requests, and sleeps while none has.
+
+    With `fixed` the count is the user's and nothing is sampled.
+    """
+
+    def __init__(self, *, machine: Machine, most: int, fixed: bool, clock: Callable[[], float]) -> None:
+        self._machine = machine
+        self._most = most
+        self._fixed = fixed
+        self._clock = clock
+        self._policy = ThreadPolicy(cores=machine.cores, most=most)
+        self._meter = LoadMeter()
+        self._busy = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.threads = most
+
+    async def start(self, links: Callable[[], Sequence[WorkerLink]]) -> None:
+        if not self._fixed:
+            self._task = asyncio.create_task(self._run(links), name="thread governor")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def wake(self) -> None:
+        """Work has begun somewhere."""
+        self._busy.set()
+
+    async def _run(self, links: Callable[[], Sequence[WorkerLink]]) -> None:
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(SAMPLE_SECONDS)
+            running = links()
+            busy = [link for link in running if link.open_requests]
+            if not busy:
+                self._busy.clear()
+            # Slices are stages of pipelines, which seldom compute at the same time.
+            wholes = sum(link.whole for link in busy)
+            self._adjust(running, wholes + (len(busy) > wholes))
+
+    def _adjust(self, running: Sequence[WorkerLink], active: int) -> None:
+        pids = [link.pid for link in running]
+        load = self._meter.sample(
+            now=self._clock(),
+            busy=self._machine.busy_seconds(),
+            workers=self._machine.process_seconds(pids),
+            waits=self._machine.waits(pids),
+        )
+        if load is None:
+            return
+        threads = self._policy.threads_for(load, active)
+        if threads != self.threads:
+            log.debug("Workers compute with %d threads: %s, %d active.", threads, load, active)
+        self.threads = threads
+        for link in running:
+            link.set_threads(threads)
