@@ -92,7 +92,7 @@ Delta = Text | Reasoning | ToolCallPart | Finished | Usage
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the node can run."""
+    """A model that the node can run. `builtin` is the small one that the node brings along."""
 
     id: str
     name: str = ""
@@ -101,23 +101,31 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     context_length: int = 0
     created: int = 0
+    builtin: bool = False
 
 
 class StoredModel(Model, frozen=True, kw_only=True):
-    """A model in the node's library."""
+    """A model in the node's library; `held_bytes` of its `size_bytes` are on this disk."""
 
+    held_bytes: int = 0
     n_layers: int = 0
-    license: str | None = None
-    source: str | None = None
+    n_params: int = 0
+    license: str = ""
+    source: str = ""
     complete: bool = True
     loaded: bool = False
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model in memory."""
+    """A model in memory, or a part of its layers; `requests` of it are being answered."""
 
     model: str
+    first_layer: int = 0
+    last_layer: int = 0
+    threads: int = 0
     memory_bytes: int = 0
+    requests: int = 0
+    idle_seconds: float = 0.0
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

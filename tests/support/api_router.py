@@ -98,6 +98,15 @@ class ScriptedRouter:
             self.closed.set()
 
 
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    index: int = 0
+    kind: str = "layers"
+    first: int = 0
+    last: int = 8
+    size_bytes: int = 7_000_000
+    state: str = "present"
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str = "Guide"
@@ -107,10 +116,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     n_layers: int = 8
     n_embd: int = 256
     context_length: int = 1024
-    license: str | None = "Apache-2.0"
-    source: str | None = None
+    license: str = "Apache-2.0"
+    source: str = ""
     complete: bool = True
     created: int = 1_790_000_000
+    held_bytes: int = 7_000_000
+    n_params: int = 7_000_000
+    builtin: bool = False
+    shards: tuple[Shard, ...] = (Shard(), Shard(index=1, state="missing"))
 
 
 @dataclass
@@ -149,7 +162,12 @@ class ListedLibrary:
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     model: str
+    first: int = 0
+    last: int = 8
+    threads: int = 2
     memory_bytes: int = 1 << 20
+    requests: int = 0
+    idle_seconds: float = 1.5
 
 
 @dataclass

@@ -26,9 +26,21 @@ def model_fields(entry: ModelEntry) -> dict[str, Any]:
         "quantization": entry.quantization,
         "size_bytes": entry.size_bytes,
         "context_length": entry.context_length,
+        "builtin": entry.builtin,
     }
 
 
-def loaded_fields(engine: Engine) -> list[Any]:
-    """The models in memory."""
-    return [msgspec.to_builtins(model) for model in engine.loaded()]
+def loaded_fields(engine: Engine) -> list[dict[str, Any]]:
+    """The workers that are running."""
+    return [
+        {
+            "model": model.model,
+            "first_layer": model.first,
+            "last_layer": model.last,
+            "threads": model.threads,
+            "memory_bytes": model.memory_bytes,
+            "requests": model.requests,
+            "idle_seconds": round(model.idle_seconds, 3),
+        }
+        for model in engine.loaded()
+    ]

@@ -4,8 +4,16 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
+from app.core.api.ports import Library
 from app.core.kernel.events import EventBus, RequestFinished
 
 LATENCY_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -14,8 +22,9 @@ LATENCY_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class Metrics:
     """Counts what the bus tells, from `subscribe()` on, in a registry of its own."""
 
-    def __init__(self, *, bus: EventBus) -> None:
+    def __init__(self, *, bus: EventBus, library: Library) -> None:
         self._bus = bus
+        self._library = library
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "swarmllm_inference_requests", "Total inference requests processed", registry=self._registry
@@ -26,6 +35,8 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self._registry,
         )
+        shards = Gauge("swarmllm_shards_hosted", "Number of locally hosted shards", registry=self._registry)
+        shards.set_function(self._shards_hosted)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/metrics", self.show)]
@@ -42,3 +53,6 @@ class Metrics:
     def _finished(self, event: RequestFinished) -> None:
         self._requests.inc()
         self._latency.observe(event.seconds)
+
+    def _shards_hosted(self) -> float:
+        return sum(shard.state == "present" for entry in self._library.models() for shard in entry.shards)

@@ -43,9 +43,10 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is, `config` the effective options; `shutdown` starts the node's end and
-    returns at once. `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
-    bounds the open connections. Entering raises ConfigError where the port is taken.
+    `status` tells how the node is, `config` the effective options (rows of any plain type); `shutdown`
+    starts the node's end and returns at once. Without the two their endpoints do not exist. `clock` is
+    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Entering
+    raises ConfigError where the port is taken.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class ApiServer:
         session_token: str,
         bus: EventBus,
         status: Callable[[], NodeStatus],
-        config: Callable[[], Iterable[Any]],
-        shutdown: Callable[[], None],
+        config: Callable[[], Iterable[Any]] | None = None,
+        shutdown: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         connections: int | None = None,
@@ -76,7 +77,7 @@ class ApiServer:
             error_body=lambda _path, problem: error_body(problem),
             clock=clock,
         )
-        self._metrics = Metrics(bus=bus)
+        self._metrics = Metrics(bus=bus, library=library)
         self._tally = Tally(bus=bus)
         self._routes = [
             *self._metrics.routes(),

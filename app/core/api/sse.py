@@ -52,13 +52,11 @@ async def stream(
         await response.prepare(request)
         outbox = Outbox()
         outbox.put(renderer.feed(first))
-        pump = asyncio.create_task(_pump(chunks, renderer, outbox), name="stream an answer")
+        pump = asyncio.create_task(
+            _pump(chunks, renderer, outbox, request.transport), name="stream an answer"
+        )
         try:
             await _send(response, outbox)
-        except TimeoutError:
-            log.debug("A client took nothing for %.0f s; its stream ends", STALL_SECONDS)
-            if request.transport is not None:
-                request.transport.abort()
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
@@ -67,18 +65,26 @@ async def stream(
 
 async def _send(response: web.StreamResponse, outbox: "Outbox") -> None:
     while data := await outbox.take():
-        async with asyncio.timeout(STALL_SECONDS):
-            await response.write(data)
+        await response.write(data)
     await response.write_eof()
 
 
-async def _pump(chunks: AsyncIterator[Chunk], renderer: Renderer, outbox: "Outbox") -> None:
+async def _pump(
+    chunks: AsyncIterator[Chunk],
+    renderer: Renderer,
+    outbox: "Outbox",
+    transport: asyncio.Transport | None,
+) -> None:
     try:
         async for chunk in chunks:
             outbox.put(renderer.feed(chunk))
             if outbox.full:
-                await outbox.room()
+                await asyncio.wait_for(outbox.room(), STALL_SECONDS)
         outbox.put(renderer.end())
+    except TimeoutError:
+        log.debug("A client took nothing for %.0f s; its stream ends", STALL_SECONDS)
+        if transport is not None:
+            transport.abort()
     except SwarmError as error:
         outbox.put(renderer.fail(problem_of(error)))
     except Exception as error:

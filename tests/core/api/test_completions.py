@@ -85,18 +85,20 @@ async def test_logprobs_have_the_legacy_shape(node: Node, client: AsyncOpenAI, s
         Finished(reason="stop"),
     )
     if stream:
-        events = await client.completions.create(model="guide", prompt="x", logprobs=2, stream=True)
+        events = await client.completions.create(
+            model="guide", prompt="x", logprobs=2, echo=True, stream=True
+        )
         parts = [chunk.choices[0].logprobs async for chunk in events if chunk.choices[0].logprobs]
         tokens = [token for part in parts for token in part.tokens or ()]
         offsets = [offset for part in parts for offset in part.text_offset or ()]
     else:
-        completion = await client.completions.create(model="guide", prompt="x", logprobs=2)
+        completion = await client.completions.create(model="guide", prompt="x", logprobs=2, echo=True)
         logprobs = completion.choices[0].logprobs
         assert logprobs is not None
         assert logprobs.token_logprobs == [-0.25, -0.5]
         assert logprobs.top_logprobs == [{"He": -0.25, "Yo": -2.0}, {}]
         tokens, offsets = logprobs.tokens or [], logprobs.text_offset or []
-    assert (tokens, offsets) == (["He", "llo"], [0, 2])
+    assert (tokens, offsets) == (["He", "llo"], [1, 3])
     assert node.router.last.sampling.logprobs == 2
 
 

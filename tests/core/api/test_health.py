@@ -46,6 +46,7 @@ async def test_metrics_count_finished_requests(node: Node, http: aiohttp.ClientS
     async with http.get("/metrics") as response:
         text = await response.text()
     assert "swarmllm_inference_requests_total 1.0" in text
+    assert "swarmllm_shards_hosted 1.0" in text
     assert 'swarmllm_inference_latency_seconds_bucket{le="0.25"} 0.0' in text
     assert 'swarmllm_inference_latency_seconds_bucket{le="0.5"} 1.0' in text
 

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from app.core.api.tally import Tally
 
 class AdminNode:
     """`config` gives the effective options as rows (msgspec structs, dataclasses or dicts); `shutdown`
-    starts the node's end and returns at once."""
+    starts the node's end and returns at once. Without them their endpoints do not exist."""
 
     def __init__(
         self,
@@ -27,8 +28,8 @@ class AdminNode:
         engine: Engine,
         tally: Tally,
         keys: Keys,
-        config: Callable[[], Iterable[Any]],
-        shutdown: Callable[[], None],
+        config: Callable[[], Iterable[Any]] | None,
+        shutdown: Callable[[], None] | None,
     ) -> None:
         self._status = status
         self._engine = engine
@@ -38,12 +39,12 @@ class AdminNode:
         self._shutdown = shutdown
 
     def routes(self) -> list[web.RouteDef]:
-        return [
-            web.get("/api/admin/stats", self.stats),
-            web.get("/api/admin/config", self.config),
-            web.get("/api/admin/api-key", self.api_key),
-            web.post("/api/admin/shutdown", self.shutdown),
-        ]
+        routes = [web.get("/api/admin/stats", self.stats), web.get("/api/admin/api-key", self.api_key)]
+        if self._config is not None:
+            routes.append(web.get("/api/admin/config", partial(_config, self._config)))
+        if self._shutdown is not None:
+            routes.append(web.post("/api/admin/shutdown", partial(_shutdown, self._shutdown)))
+        return routes
 
     async def stats(self, _http: web.Request) -> web.Response:
         status = self._status()
@@ -57,17 +58,19 @@ class AdminNode:
             }
         )
 
-    async def config(self, _http: web.Request) -> web.Response:
-        return json_response({"options": [msgspec.to_builtins(row) for row in self._config()]})
-
     async def api_key(self, _http: web.Request) -> web.Response:
         response = json_response({"api_key": self._keys.api_key})
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def shutdown(self, _http: web.Request) -> web.Response:
-        self._shutdown()
-        return json_response({"status": "stopping"}, status=202)
+
+async def _config(rows: Callable[[], Iterable[Any]], _http: web.Request) -> web.Response:
+    return json_response({"options": [msgspec.to_builtins(row) for row in rows()]})
+
+
+async def _shutdown(shutdown: Callable[[], None], _http: web.Request) -> web.Response:
+    shutdown()
+    return json_response({"status": "stopping"}, status=202)
 
 
 def _hardware() -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Completions:
         body = await read_json(http, CompletionBody)
         requests = completion_requests(body)
         n = requests[0].n
-        choices = n * len(requests)
+        echoed = [len(request.prompt) if request.echo else 0 for request in requests for _ in range(n)]
         answer_id = f"cmpl-{uuid4().hex}"
         created = int(self._wall_clock())
         chunks = side_by_side([self._router.complete(request) for request in requests], n=n)
@@ -41,12 +41,12 @@ class Completions:
             envelope = Envelope(
                 kind="text_completion", answer_id=answer_id, created=created, include_usage=include_usage
             )
-            return await stream(http, chunks, TextStream(envelope=envelope, choices=choices))
+            return await stream(http, chunks, TextStream(envelope=envelope, echoed=echoed))
         answer = TextAnswer(
             answer_id=answer_id,
             created=created,
             model=body.model,
-            choices=choices,
+            echoed=echoed,
             logprobs=body.logprobs is not None,
         )
         async with aclosing(cast(AsyncGenerator[Chunk, None], chunks)):

@@ -20,10 +20,11 @@ def _entry(token: TokenLogprob | AlternativeToken) -> dict[str, Any]:
 
 
 class LegacyLogprobs:
-    """The four parallel lists of the completions endpoint; offsets count characters from the text's start."""
+    """The four parallel lists of the completions endpoint; offsets count characters from the text's start,
+    of which the first `echoed` are the prompt's."""
 
-    def __init__(self) -> None:
-        self._offset = 0
+    def __init__(self, echoed: int) -> None:
+        self._offset = echoed
 
     def take(self, tokens: Sequence[TokenLogprob]) -> dict[str, list[Any]]:
         """The lists for `tokens`, which follow those of the calls before."""

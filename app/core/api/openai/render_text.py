@@ -1,5 +1,6 @@
 """From the node's chunks to legacy text completions, whole and streamed. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.core.api.openai.envelope import Envelope, encode
@@ -19,20 +20,26 @@ from app.core.kernel.generation import (
 
 
 class _Choice:
-    def __init__(self) -> None:
+    def __init__(self, echoed: int) -> None:
+        self.echoed = echoed
         self.text: list[str] = []
         self.logprobs: list[TokenLogprob] = []
         self.reason: FinishReason = "stop"
 
 
 class TextAnswer:
-    """Gathers the chunks of an answer into one text_completion object."""
+    """Gathers the chunks of an answer into one text_completion object.
 
-    def __init__(self, *, answer_id: str, created: int, model: str, choices: int, logprobs: bool) -> None:
+    `echoed` has one number for each choice: how many characters of its text are the prompt's.
+    """
+
+    def __init__(
+        self, *, answer_id: str, created: int, model: str, echoed: Sequence[int], logprobs: bool
+    ) -> None:
         self._id = answer_id
         self._created = created
         self._model = model
-        self._choices = [_Choice() for _ in range(choices)]
+        self._choices = [_Choice(length) for length in echoed]
         self._logprobs = logprobs
         self._usage = NO_USAGE
 
@@ -67,17 +74,17 @@ class TextAnswer:
         return {
             "text": "".join(choice.text),
             "index": index,
-            "logprobs": LegacyLogprobs().take(choice.logprobs) if self._logprobs else None,
+            "logprobs": LegacyLogprobs(choice.echoed).take(choice.logprobs) if self._logprobs else None,
             "finish_reason": finish_reason(choice.reason),
         }
 
 
 class TextStream:
-    """Turns the chunks of an answer into text_completion events, one per chunk."""
+    """Turns the chunks of an answer into text_completion events, one per chunk. `echoed` as above."""
 
-    def __init__(self, *, envelope: Envelope, choices: int) -> None:
+    def __init__(self, *, envelope: Envelope, echoed: Sequence[int]) -> None:
         self._envelope = envelope
-        self._logprobs = [LegacyLogprobs() for _ in range(choices)]
+        self._logprobs = [LegacyLogprobs(length) for length in echoed]
         self._text: list[tuple[bytes, bytes]] = []
 
     def feed(self, chunk: Chunk) -> bytes:
