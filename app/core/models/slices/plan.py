@@ -18,7 +18,7 @@ from app.core.models.slices.blocks import Block, Span, has_sections, window_bloc
 from app.core.models.slices.fields import DUMMY_VOCABULARY, window_fields
 
 _Q4_0: Final = 2
-ONES_IN_FILLERS: Final = re.compile(r"output_scale|gate_inp_shexp")
+ONES_IN_FILLERS: Final = re.compile(r"norm[^.]*\.weight$|output_scale|gate_inp_shexp")
 
 
 class Stored(NamedTuple):
