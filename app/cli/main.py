@@ -12,7 +12,7 @@ from app.cli.parser import flags_of, parse
 from app.cli.terminal import fail, note, say, say_json
 
 # Commands that need the client, which takes half a second to import: only what is asked for is loaded.
-_CLIENT_COMMANDS = ("status", "chat", "bench", "models")
+_CLIENT_COMMANDS = ("status", "chat", "bench", "models", "stop")
 
 Command = Callable[[argparse.Namespace, Host], int]
 

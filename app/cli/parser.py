@@ -59,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(
         command("bench", "Measure the running node: tokens a second, time to first token.", common, _json())
     )
-    _add_models(command("models", "List, add and remove models."), common)
+    _add_models(command("models", "List, add, remove, load and unload models."), common)
     command("config", "Print the effective options and where each came from.", common, running, _json())
+    command("stop", "Stop the running node.", common)
     command("key", "Print the API key, for programs that use this node.", common)
     command("version", "Print the version.", _json())
     return parser
@@ -104,8 +105,12 @@ def _add_models(parser: argparse.ArgumentParser, common: argparse.ArgumentParser
     add = action("add", "Add a GGUF file to the library of the running node.")
     add.add_argument("file", type=Path, metavar="FILE")
     add.add_argument("--name", metavar="NAME", help="name to list it under")
-    remove = action("remove", "Remove a model and its files.")
-    remove.add_argument("name", metavar="MODEL")
+    for name, text in (
+        ("remove", "Remove a model and its files."),
+        ("load", "Load a model into memory now."),
+        ("unload", "Free the memory that a model takes."),
+    ):
+        action(name, text).add_argument("name", metavar="MODEL")
 
 
 def _common() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
-"""`swarmllm models list | add FILE | remove MODEL`"""
+"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`"""
 
 import argparse
-from typing import Any
 
 import msgspec
 
@@ -18,7 +17,7 @@ _HEAD = ("MODEL", "NAME", "ARCHITECTURE", "QUANTIZATION", "SIZE", "CONTEXT", "ST
 
 
 def run(arguments: argparse.Namespace, host: Host) -> int:
-    actions = {"list": _list, "add": _add, "remove": _remove}
+    actions = {"list": _list, "add": _add, "remove": _remove, "load": _load, "unload": _unload}
     return actions[arguments.action](arguments, host)
 
 
@@ -68,9 +67,22 @@ def _report(arguments: argparse.Namespace, model: StoredModel) -> int:
 
 def _remove(arguments: argparse.Namespace, host: Host) -> int:
     call(host, flags_of(arguments), lambda client: client.remove_model(arguments.name))
-    result: dict[str, Any] = {"removed": arguments.name}
+    return _done(arguments, "removed")
+
+
+def _load(arguments: argparse.Namespace, host: Host) -> int:
+    call(host, flags_of(arguments), lambda client: client.load_model(arguments.name))
+    return _done(arguments, "loaded")
+
+
+def _unload(arguments: argparse.Namespace, host: Host) -> int:
+    call(host, flags_of(arguments), lambda client: client.unload_model(arguments.name))
+    return _done(arguments, "unloaded")
+
+
+def _done(arguments: argparse.Namespace, what: str) -> int:
     if arguments.json:
-        say_json(result)
+        say_json({what: arguments.name})
     else:
-        say(f"Removed {arguments.name}.")
+        say(f"{what.capitalize()} {arguments.name}.")
     return exits.OK
