@@ -10,6 +10,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtWidgets import QApplication
 
 from app.ui.loop import QtEventLoop
+from app.ui.theme.theme import Theme
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,16 @@ def loop(application: QApplication) -> Iterator[QtEventLoop]:
     yield event_loop
     event_loop.run_until_complete(event_loop.shutdown_asyncgens())
     event_loop.close()
+
+
+@pytest.fixture(scope="session")
+def styled(application: QApplication) -> Theme:
+    made = Theme(application, "dark")
+    made.install()
+    return made
+
+
+@pytest.fixture
+def theme(styled: Theme) -> Iterator[Theme]:
+    yield styled
+    styled.choose("dark")

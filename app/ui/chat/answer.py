@@ -10,7 +10,6 @@ from app.ui.chat.model import Turn, speed
 from app.ui.chat.problem import Problem
 from app.ui.chat.prose import Prose
 from app.ui.chat.reasoning import Reasoning
-from app.ui.theme.icons import mark
 from app.ui.theme.theme import Theme
 from app.ui.widgets.copy import CopyFeedback
 from app.ui.widgets.icon_button import IconButton
@@ -44,9 +43,7 @@ class Answer(QWidget):
         head = QHBoxLayout()
         head.setSpacing(8)
         icon = QLabel()
-        pixmap = mark(36)
-        pixmap.setDevicePixelRatio(2)
-        icon.setPixmap(pixmap)
+        icon.setPixmap(self._theme.icons.mark(18))
         head.addWidget(icon)
         head.addWidget(label(model_name, "name"))
         head.addStretch()
@@ -114,6 +111,7 @@ class Answer(QWidget):
             widget = CodeCard(theme=self._theme)
         position = len(self._parts) + (self._reasoning is not None)
         self._body.insertWidget(position, widget)
+        widget.show()
         return widget
 
     def _show_problem(self, last: bool) -> None:

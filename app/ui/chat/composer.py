@@ -16,7 +16,6 @@ _SEND_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 class _Input(QPlainTextEdit):
     send_asked = Signal()
-    escape_pressed = Signal()
     recall_asked = Signal()
     focus_changed = Signal(bool)
 
@@ -24,8 +23,6 @@ class _Input(QPlainTextEdit):
         shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
         if event.key() in _SEND_KEYS and not shifted:
             self.send_asked.emit()
-        elif event.key() == Qt.Key.Key_Escape:
-            self.escape_pressed.emit()
         elif event.key() == Qt.Key.Key_Up and not self.toPlainText():
             self.recall_asked.emit()
         else:
@@ -50,7 +47,6 @@ class Composer(QWidget):
 
     sent = Signal(str)
     stop_asked = Signal()
-    edit_cancelled = Signal()
     recall_asked = Signal()
 
     def __init__(self, *, theme: Theme) -> None:
@@ -81,7 +77,6 @@ class Composer(QWidget):
         field.document().documentLayout().documentSizeChanged.connect(self._fit)
         field.send_asked.connect(self._send)
         field.recall_asked.connect(self.recall_asked)
-        field.escape_pressed.connect(self._escape)
 
     def _arrange(self, theme: Theme) -> None:
         self._box = QFrame()
@@ -109,7 +104,7 @@ class Composer(QWidget):
     def _arrange_banner(self, theme: Theme) -> None:
         cancel = QPushButton(self.tr("Cancel"))
         cancel.setProperty("role", "quiet")
-        cancel.clicked.connect(self._escape)
+        cancel.clicked.connect(self.escape)
         pencil = IconButton("pencil", self.tr("Editing"), theme=theme, size=14)
         pencil.setEnabled(False)
         row = QHBoxLayout(self._banner)
@@ -167,12 +162,12 @@ class Composer(QWidget):
         if self._ready and not self._busy and self.text.strip():
             self.sent.emit(self.text)
 
-    def _escape(self) -> None:
+    def escape(self) -> None:
+        """Ends what is going on: the answer, else the editing."""
         if self._busy:
             self.stop_asked.emit()
         elif self._editing:
             self.clear()
-            self.edit_cancelled.emit()
 
     def _update(self) -> None:
         self._button.show_icon("stop" if self._busy else "send")

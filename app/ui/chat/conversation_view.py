@@ -6,7 +6,7 @@ bounded window of turns has widgets (`live_range`); the rest comes when it is sc
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
@@ -23,6 +23,7 @@ from app.ui.widgets.roles import discard
 _NEAR_END = 32
 _NEAR_TOP = 120
 _GAP = 22
+_SIDE = 24
 
 
 class ConversationView(QScrollArea):
@@ -63,7 +64,7 @@ class ConversationView(QScrollArea):
         self._column.setContentsMargins(0, 20, 0, 28)
         self._column.setSpacing(_GAP)
         self._column.addStretch()
-        self._row.setContentsMargins(24, 0, 14, 0)
+        self._row.setContentsMargins(_SIDE, 0, _SIDE, 0)
         self._row.addStretch(1)
         self._row.addWidget(column, 1000)
         self._row.addStretch(1)
@@ -133,6 +134,7 @@ class ConversationView(QScrollArea):
             made.regenerate_asked.connect(self.regenerate_asked)
         self._widgets.insert(position, made)
         self._column.insertWidget(position, made)
+        made.show()
 
     def _drop(self, start: int, end: int) -> None:
         for widget in self._widgets[start:end]:
@@ -169,6 +171,8 @@ class ConversationView(QScrollArea):
         bar.setValue(bar.maximum())
 
     def _range_changed(self, _low: int, high: int) -> None:
+        bar = self.verticalScrollBar().sizeHint().width() if high else 0
+        self._row.setContentsMargins(_SIDE, 0, _SIDE - bar, 0)
         if self._following:
             self.verticalScrollBar().setValue(high)
         self._to_end.setVisible(not self._following)
@@ -195,12 +199,9 @@ class ConversationView(QScrollArea):
         self._paging = False
 
     def _settle(self) -> None:
-        for widget in self._widgets:
-            if (layout := widget.layout()) is not None:
-                layout.activate()
-        self._column.activate()
-        self._row.activate()
-        self._canvas.adjustSize()
+        """Lays out at once; the height of a text is known only after its width."""
+        for _ in range(3):
+            QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)

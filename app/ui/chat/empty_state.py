@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVB
 from app.ui.backend import ModelChoice
 from app.ui.chat.suggestions import SHOWN
 from app.ui.theme import tokens
-from app.ui.theme.icons import mark
+from app.ui.theme.theme import Theme
 from app.ui.widgets.roles import discard, label
 
 _LEAD_WIDTH = 540
@@ -19,7 +19,7 @@ class EmptyState(QWidget):
 
     asked = Signal(str)
 
-    def __init__(self, *, suggestions: Sequence[str]) -> None:
+    def __init__(self, *, theme: Theme, suggestions: Sequence[str]) -> None:
         super().__init__()
         self._suggestions = suggestions[:SHOWN]
         self._buttons: list[QPushButton] = []
@@ -27,13 +27,11 @@ class EmptyState(QWidget):
         self._lead.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self._grid = QGridLayout()
         self._grid.setSpacing(10)
-        self._arrange()
+        self._arrange(theme)
 
-    def _arrange(self) -> None:
+    def _arrange(self, theme: Theme) -> None:
         picture = QLabel()
-        pixmap = mark(128)
-        pixmap.setDevicePixelRatio(2)
-        picture.setPixmap(pixmap)
+        picture.setPixmap(theme.icons.mark(64))
         picture.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         title = label(self.tr("What would you like to know?"), "display")
         title.setAlignment(Qt.AlignmentFlag.AlignHCenter)

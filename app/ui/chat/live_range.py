@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 MAX_LIVE = 200
-FIRST_PAGE = 40
-PAGE = 40
+FIRST_PAGE = 24
+PAGE = 16
 
 
 @dataclass(frozen=True)

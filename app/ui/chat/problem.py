@@ -1,10 +1,8 @@
 """What went wrong with an answer, in a sentence, with the way on."""
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton
 
-from app.ui.theme.icons import glyph
 from app.ui.theme.theme import Theme
 from app.ui.widgets.roles import label
 
@@ -35,5 +33,5 @@ class Problem(QFrame):
         self._retry.setVisible(can_retry)
 
     def _draw(self) -> None:
-        pixmap: QPixmap = glyph("alert", self._theme.palette.danger, 20).pixmap(20, 20)
-        self._icon.setPixmap(pixmap)
+        icon = self._theme.icons.glyph("alert", self._theme.palette.danger, 20)
+        self._icon.setPixmap(icon.pixmap(20, 20))

@@ -5,7 +5,6 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app.ui.chat.model import Turn
 from app.ui.chat.prose import Prose
-from app.ui.theme.icons import glyph
 from app.ui.theme.theme import Theme
 from app.ui.widgets.roles import frame
 
@@ -57,4 +56,4 @@ class Reasoning(QWidget):
 
     def _draw(self) -> None:
         icon = "chevron-down" if self._toggle.isChecked() else "chevron-right"
-        self._toggle.setIcon(glyph(icon, self._theme.palette.muted, 12))
+        self._toggle.setIcon(self._theme.icons.glyph(icon, self._theme.palette.muted, 12))

@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
 
 from app.ui.chat.model import Chat, matches
 from app.ui.theme import tokens
-from app.ui.theme.icons import glyph
 from app.ui.theme.theme import Theme
 from app.ui.widgets.status_line import StatusLine
 
@@ -145,11 +144,12 @@ class Sidebar(QWidget):
             return
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        colour = self._theme.palette.muted
-        chat_id = item.data(_ID)
-        menu.addAction(glyph("pencil", colour), self.tr("Rename"), lambda: self._list.editItem(item))
-        menu.addAction(glyph("trash", colour), self.tr("Delete…"), lambda: self.delete_asked.emit(chat_id))
+        icons, colour = self._theme.icons, self._theme.palette.muted
+        rename = menu.addAction(icons.glyph("pencil", colour), self.tr("Rename"))
+        rename.triggered.connect(lambda: self._list.editItem(item))
+        delete = menu.addAction(icons.glyph("trash", colour), self.tr("Delete…"))
+        delete.triggered.connect(lambda: self.delete_asked.emit(item.data(_ID)))
         menu.popup(self._list.viewport().mapToGlobal(where))
 
     def _draw(self) -> None:
-        self._new.setIcon(glyph("plus", self._theme.palette.text, 16))
+        self._new.setIcon(self._theme.icons.glyph("plus", self._theme.palette.text))

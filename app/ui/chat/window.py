@@ -31,7 +31,7 @@ class ChatWindow(QWidget):
         self._session: ChatSession | None = None
         self.sidebar = Sidebar(theme=theme)
         self.header = Header()
-        self.empty = EmptyState(suggestions=suggestions)
+        self.empty = EmptyState(theme=theme, suggestions=suggestions)
         self.conversation = ConversationView(theme=theme, model_name=desk.model_name)
         self.composer = Composer(theme=theme)
         self._middle = QStackedWidget()
@@ -103,7 +103,7 @@ class ChatWindow(QWidget):
             QKeySequence.StandardKey.Close: self.close,
             "Ctrl+L": self.composer.focus,
             "Ctrl+R": self._desk.regenerate,
-            "Escape": self._desk.stop,
+            "Escape": self.composer.escape,
         }
         for keys, action in shortcuts.items():
             QShortcut(QKeySequence(keys), self).activated.connect(action)
@@ -185,7 +185,7 @@ class ChatWindow(QWidget):
         if model is not None:
             placeholder = self.tr("Message {model}").format(model=model.name)
         elif starting:
-            placeholder = self.tr("The node is starting…")
+            placeholder = self.tr("Write a message")
         else:
             placeholder = self.tr("There is no model to talk to yet")
         self.composer.set_ready(self._desk.ready, placeholder)

@@ -24,7 +24,7 @@ QLabel[role="small"] { font-size: ${small}px; color: $muted; }
 QLabel[role="name"] { font-size: ${small}px; font-weight: 600; color: $muted; }
 QLabel[role="error"] { color: $text; }
 QLabel[role="badge"] {
-  font-size: ${small}px; color: $link; background: $raised; border-radius: 10px; padding: 2px 9px;
+  font-size: ${small}px; color: $link; background: $raised; border-radius: 8px; padding: 2px 9px;
 }
 
 QFrame[role="bubble"] { background: $raised; border-radius: ${large}px; }

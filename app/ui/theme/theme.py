@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.ui.resources import FONTS, ICONS
 from app.ui.theme import tokens
+from app.ui.theme.icons import Icons
 from app.ui.theme.stylesheet import stylesheet
 from app.ui.theme.tokens import DARK, LIGHT, Palette
 
@@ -22,6 +23,7 @@ class Theme(QObject):
     def __init__(self, application: QApplication, choice: str) -> None:
         """`choice` is "dark", "light" or "system"."""
         super().__init__(application)
+        self.icons = Icons()
         self._application = application
         self._choice = choice
         self._palette = self._wanted()

@@ -1,10 +1,8 @@
 """A button that is only an icon: it always has a name for screen readers and a tooltip."""
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QToolButton, QWidget
 
-from app.ui.theme.icons import glyph
 from app.ui.theme.theme import Theme
 
 
@@ -47,8 +45,5 @@ class IconButton(QToolButton):
 
     def _draw(self) -> None:
         palette = self._theme.palette
-        icon = glyph(self._icon, getattr(palette, self._colour), self._size)
-        faint = glyph(self._icon, palette.muted, self._size)
-        for size in faint.availableSizes():
-            icon.addPixmap(faint.pixmap(size, 1.0), QIcon.Mode.Disabled)
-        self.setIcon(icon)
+        colour = getattr(palette, self._colour)
+        self.setIcon(self._theme.icons.glyph(self._icon, colour, self._size, disabled=palette.muted))

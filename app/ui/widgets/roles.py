@@ -29,7 +29,6 @@ def set_property(widget: QWidget, name: str, value: str) -> None:
 
 
 def discard(widget: QWidget) -> None:
-    """Removes `widget` at once: a widget that only waits for `deleteLater` would still be painted."""
+    """Removes `widget` at once from sight: one that only waits for `deleteLater` would still be painted."""
     widget.hide()
-    widget.setParent(None)
     widget.deleteLater()
