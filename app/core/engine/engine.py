@@ -229,6 +229,11 @@ class Engine:
         """
         return await self._fleet.unload(model, force=force) > 0
 
+    def running_window(self, model: str) -> Window | None:
+        """The window of the whole model, if a worker has it loaded."""
+        windows = (entry.window for entry in self._fleet.entries if entry.key.model == model and entry.ready)
+        return next((window for window in windows if window.whole), None)
+
     def loaded(self) -> tuple[LoadedModel, ...]:
         """Workers that are ready, the least recently used first."""
         now = self._clock()
