@@ -24,6 +24,7 @@ from app.core.identity.keys import NodeKey, load_api_key, load_node_key
 from app.core.identity.opening import open_secrets
 from app.core.kernel.errors import SwarmError
 from app.core.kernel.events import EventBus, Notice
+from app.core.kernel.units import MIB
 from app.core.models.library import Library
 from app.core.storage.data_dir import DataDir
 from app.core.storage.database import Database
@@ -106,7 +107,7 @@ class Node:
         self._subsystems["models"] = True
         engine = await parts.enter_async_context(self._engine())
         self._subsystems["engine"] = True
-        router = await parts.enter_async_context(self._router(engine, library))
+        router = self._router(engine, library)
         self._subsystems["inference_router"] = True
         api = ApiServer(
             router=router,
@@ -117,6 +118,8 @@ class Node:
             session_token=self.session_token,
             bus=self.bus,
             status=lambda: self._status(key),
+            config=self._loaded.rows,
+            shutdown=self.stop,
         )
         await parts.enter_async_context(api)
         self.url = api.url
@@ -150,9 +153,19 @@ class Node:
             self._warn(f"The built-in model cannot be used: {error}")
 
     def _engine(self) -> Engine:
-        settings = self._loaded.settings
+        inference, resources = self._loaded.settings.inference, self._loaded.settings.resources
+        limits = EngineLimits(
+            max_memory=resources.max_ram_mb * MIB,
+            context_tokens=inference.context_tokens,
+            slots=inference.slots,
+            prefill_chunk=inference.prefill_chunk_tokens,
+            threads=inference.threads,
+            gpu_layers=inference.gpu_layers,
+            prefix_cache_bytes=inference.prefix_cache_mb * MIB if inference.prefix_cache_enabled else 0,
+            idle_seconds=inference.model_idle_seconds,
+        )
         return Engine(
-            limits=EngineLimits.from_settings(settings),
+            limits=limits,
             bus=self.bus,
             worker_command=self._worker_command,
             clock=time.monotonic,
