@@ -73,7 +73,7 @@ class InferenceSettings:
         True, "Keep the state of prompts, so that the same beginning is not computed again."
     )
     prefix_cache_mb: int = option(
-        256, "Memory for kept prompt states of one model, in MiB.", minimum=1, maximum=1 << 20
+        512, "Memory for kept prompt states of one model, in MiB.", minimum=1, maximum=1 << 20
     )
     model_idle_seconds: int = option(
         600, "Seconds without a request after which a model is unloaded. 0: never.", minimum=0, maximum=604800
@@ -107,9 +107,6 @@ class ResourceSettings:
 
     max_ram_mb: int = option(
         0, "Memory for loaded models, in MiB. 0: follows the machine.", minimum=0, maximum=1 << 24
-    )
-    max_gpu_vram_mb: int = option(
-        0, "GPU memory for loaded models, in MiB. 0: follows the GPU.", minimum=0, maximum=1 << 24
     )
     max_disk_mb: int = option(50000, "Disk space for models, in MiB.", minimum=1, maximum=1 << 30)
 
