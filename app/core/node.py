@@ -68,6 +68,7 @@ class Node:
         self._subsystems: dict[str, bool] = {}
         self._started = 0.0
         self.session_token = randomness.token_hex(32)
+        self._default_model = ""
         self.url = ""
         self.secrets_backend = ""
         self.bus = EventBus(on_error=lambda error: log.error("A listener failed.", exc_info=error))
@@ -151,6 +152,13 @@ class Node:
             await library.ensure_builtin(self._builtin_model)
         except SwarmError as error:
             self._warn(f"The built-in model cannot be used: {error}")
+        path = self._loaded.settings.inference.model_path
+        if path is None:
+            return
+        try:
+            self._default_model = (await library.import_file(path)).id
+        except SwarmError as error:
+            self._warn(f"The model {path} cannot be used: {error}")
 
     def _engine(self) -> Engine:
         inference, resources = self._loaded.settings.inference, self._loaded.settings.resources
@@ -178,7 +186,7 @@ class Node:
             library=library,
             bus=self.bus,
             limits=RouterLimits(max_concurrent_requests=inference.max_concurrent_requests),
-            default_model=inference.default_model,
+            default_model=self._default_model or inference.default_model,
             clock=time.monotonic,
         )
 

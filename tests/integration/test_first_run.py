@@ -95,5 +95,5 @@ def test_a_killed_node_starts_again_with_its_models_and_its_key(tmp_path: Path, 
 
 
 def test_a_second_node_on_the_same_data_directory_is_refused_in_a_sentence(node: RunningNode) -> None:
-    with pytest.raises(AssertionError, match="already"), running_node(node.data_dir.parent):
+    with pytest.raises(AssertionError, match="in use by another node"), running_node(node.data_dir.parent):
         pass
