@@ -6,13 +6,14 @@ What a template can do is found by trying it on small conversations, not by its 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from app.core.kernel.errors import SwarmError
 from app.core.kernel.generation import Message, Tool, ToolCall
 
 NEEDLE: Final = "n33dle"
+KEY: Final = "k3y"
 Render = Callable[[list[dict[str, Any]], list[dict[str, Any]] | None], str]
 
 TOOLS_ADVICE: Final = """\
@@ -45,30 +46,36 @@ class Abilities:
 def abilities(template: str, render: Render) -> Abilities:
     """Tries `template` through `render`, which raises SwarmError where the template fails."""
 
-    def shows(messages: list[dict[str, Any]], needle: str, tools: list[dict[str, Any]] | None = None) -> bool:
+    def shows(
+        messages: list[dict[str, Any]],
+        *needles: str,
+        tools: list[dict[str, Any]] | None = None,
+        without: str | None = None,
+    ) -> bool:
         try:
-            return needle in render(messages, tools)
+            text = render(messages, tools)
         except SwarmError:
             return False
+        return all(needle in text for needle in needles) and (without is None or without not in text)
 
-    user = {"role": "user", "content": NEEDLE}
-    other: dict[str, Any] = {"role": "user", "content": "hello"}
-    parts = not shows([user], NEEDLE) and shows(
-        [{"role": "user", "content": [{"type": "text", "text": NEEDLE}]}], NEEDLE
-    )
-    if parts:
-        other = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
+    def user(content: Any) -> dict[str, Any]:
+        return {"role": "user", "content": content}
+
+    parts = not shows([user(NEEDLE)], NEEDLE) and shows([user(_content(NEEDLE, True))], NEEDLE)
     content = _content(NEEDLE, parts)
-    tool = {"type": "function", "function": {"name": NEEDLE, "description": "", "parameters": {}}}
+    other = user(_content("hello", parts))
+    field = {"type": "string", "description": KEY}
+    schema = {"type": "object", "properties": {KEY: field}, "required": [KEY]}
+    tool = {"type": "function", "function": {"name": NEEDLE, "description": KEY, "parameters": schema}}
 
     def call(arguments: Any, text: str | None) -> list[dict[str, Any]]:
         function = {"name": "f", "arguments": arguments}
         calls = [{"id": "abcdefghi", "type": "function", "function": function}]
         return [other, {"role": "assistant", "content": text, "tool_calls": calls}]
 
-    forms: dict[str, Any] = {"dict": {NEEDLE: "x"}, "text": json.dumps({NEEDLE: "x"})}
+    forms: dict[str, Any] = {"dict": {KEY: NEEDLE}, "text": json.dumps({KEY: NEEDLE})}
     shown = {
-        (form, text): shows(call(arguments, text), f'"{NEEDLE}": "x"')
+        (form, text): shows(call(arguments, text), NEEDLE, KEY, without=f"'{KEY}'")
         for form, arguments in forms.items()
         for text in ("", None)
     }
@@ -79,7 +86,7 @@ def abilities(template: str, render: Render) -> Abilities:
     answered = [*call(forms[form], None if null else ""), result]
     return Abilities(
         system=shows([{"role": "system", "content": content}, other], NEEDLE),
-        tools=shows([other], NEEDLE, [tool]),
+        tools=shows([other], NEEDLE, tools=[tool]),
         tool_calls=any(shown.values()),
         tool_results=shows(answered, NEEDLE),
         arguments_as_dict=with_dict,
@@ -114,6 +121,12 @@ def adapt(messages: Sequence[Message], tools: Sequence[Tool], can: Abilities) ->
     if not can.system:
         turns = _system_into_user(turns)
     return [_turn(turn, can) for turn in turns]
+
+
+def plain(messages: Sequence[Message], tools: Sequence[Tool], can: Abilities) -> list[dict[str, Any]]:
+    """As `adapt`, but with nothing of tools left to the template."""
+    nothing = replace(can, tools=False, tool_calls=False, tool_results=False)
+    return merge_turns(adapt(messages, tools, nothing))
 
 
 def merge_turns(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.engine.chat.conversation import Abilities, abilities, adapt, merge_turns, template_tools
+from app.core.engine.chat.conversation import Abilities, abilities, adapt, merge_turns, plain, template_tools
 from app.core.engine.chat.families import FAMILIES, THOUGHTS, TURN_ENDS, detect_family, opened_thoughts
 from app.core.engine.chat.grammar import ToolGrammar
 from app.core.engine.chat.template import TemplateRefused, render
-from app.core.kernel.errors import InvalidRequest
+from app.core.kernel.errors import InvalidRequest, Unsupported
 from app.core.kernel.generation import Message, Tool, ToolChoice
 
 CHATML: Final = """\
@@ -22,7 +22,9 @@ CHATML: Final = """\
 {{ '<|im_start|>assistant\\n' }}
 {%- endif -%}
 """
-RESERVED: Final = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+RESERVED: Final = frozenset(
+    {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "strftime_now"}
+)
 
 
 class PreparedPrompt(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +64,14 @@ def prepare(
     forced = _forced(offered, tool_choice)
     can = _abilities(source, bos_token, eos_token)
     extra = {key: value for key, value in (options or {}).items() if key not in RESERVED}
-    shown = template_tools(offered) if offered and can.tools else None
-    variables = {**extra, "bos_token": bos_token, "eos_token": eos_token}
-    text = _render(source, adapt(messages, offered, can), shown, variables, now)
+    variables = {
+        **extra,
+        "bos_token": bos_token,
+        "eos_token": eos_token,
+        "add_generation_prompt": True,
+        "strftime_now": lambda form: now().strftime(form),
+    }
+    text = _render(source, messages, offered, can, variables)
     family = detect_family(source)
     return PreparedPrompt(
         text=text,
@@ -77,29 +84,55 @@ def prepare(
 
 def _render(
     source: str,
-    turns: list[dict[str, Any]],
-    tools: list[dict[str, Any]] | None,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    can: Abilities,
     variables: Mapping[str, Any],
-    now: Callable[[], datetime],
 ) -> str:
-    def attempt(messages: list[dict[str, Any]]) -> str:
-        every = {**variables, "messages": messages, "tools": tools, "add_generation_prompt": True}
-        return render(source, every, now=now)
-
-    try:
-        return attempt(turns)
-    except TemplateRefused:
-        merged = merge_turns(turns)
-        if merged == turns:
+    """The conversation as it is, else with neighbouring turns merged, else with tools as plain text. Raises
+    the error of the first attempt if the template accepts none of them.
+    """
+    turns = adapt(messages, tools, can)
+    shown = template_tools(tools) if tools and can.tools else None
+    attempts: list[tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = [
+        (turns, shown),
+        (merge_turns(turns), shown),
+        (plain(messages, tools, can), None),
+    ]
+    refusal: InvalidRequest | None = None
+    for attempt, offered in attempts:
+        try:
+            return _with_tools(source, {**variables, "messages": attempt}, offered)
+        except Unsupported:
             raise
-        return attempt(merged)
+        except InvalidRequest as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+def _with_tools(source: str, variables: Mapping[str, Any], tools: list[dict[str, Any]] | None) -> str:
+    """Without tools the variable is None, as in transformers; some templates can only take a list."""
+    try:
+        return render(source, {**variables, "tools": tools})
+    except TemplateRefused:
+        raise
+    except InvalidRequest:
+        if tools is not None:
+            raise
+        return render(source, {**variables, "tools": []})
 
 
 @lru_cache(maxsize=8)
 def _abilities(source: str, bos_token: str, eos_token: str) -> Abilities:
     def attempt(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str:
-        variables = {"bos_token": bos_token, "eos_token": eos_token, "add_generation_prompt": False}
-        return render(source, {**variables, "messages": messages, "tools": tools}, now=datetime.now)
+        variables = {
+            "bos_token": bos_token,
+            "eos_token": eos_token,
+            "add_generation_prompt": False,
+            "strftime_now": lambda _: "now",
+        }
+        return _with_tools(source, {**variables, "messages": messages}, tools)
 
     return abilities(source, attempt)
 

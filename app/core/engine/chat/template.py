@@ -5,8 +5,7 @@ that never ends is stopped by whoever watches the process that renders it.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -51,7 +50,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def render(template: str, variables: Mapping[str, Any], *, now: Callable[[], datetime]) -> str:
+def render(template: str, variables: Mapping[str, Any]) -> str:
     """The template's text for `variables`.
 
     Raises TemplateRefused with the template's own words where it calls `raise_exception`, Unsupported
@@ -61,7 +60,7 @@ def render(template: str, variables: Mapping[str, Any], *, now: Callable[[], dat
     parts: list[str] = []
     size = 0
     try:
-        for part in compiled.generate({**variables, "strftime_now": lambda form: now().strftime(form)}):
+        for part in compiled.generate(variables):
             size += _bounded(part, size)
             parts.append(part)
     except InvalidRequest:
