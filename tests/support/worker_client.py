@@ -85,7 +85,7 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _START, "--fd", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "GOMP_SPINCOUNT": "1000"},
+            env={**os.environ, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

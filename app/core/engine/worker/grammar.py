@@ -4,10 +4,10 @@ llama.cpp's own parser reports most mistakes, but neither its time nor its recur
 are checked before it sees anything.
 """
 
-import importlib
 import json
-from typing import Any, Final
+from typing import Final
 
+from app.core.engine.worker.llama.lib import json_schema_to_gbnf
 from app.core.kernel.errors import InvalidGrammar
 from app.core.kernel.generation import Gbnf, Grammar, JsonObject, JsonSchema
 
@@ -54,9 +54,8 @@ def schema_to_gbnf(schema: str) -> str:
         json.loads(schema)
     except (ValueError, RecursionError) as error:
         raise InvalidGrammar("The schema is not valid JSON.", param="schema") from error
-    converter: Any = importlib.import_module("llama_cpp.llama_grammar")
     try:
-        return str(converter.json_schema_to_gbnf(schema))
+        return json_schema_to_gbnf(schema)
     except Exception as error:
         raise InvalidGrammar(
             f"The JSON schema cannot be turned into a grammar: {str(error)[:200] or type(error).__name__}.",

@@ -6,10 +6,10 @@
 """
 
 import ctypes
-import importlib
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 
@@ -27,8 +27,12 @@ def _enter_package(name: str) -> None:
 
 _enter_package("llama_cpp")
 
+from llama_cpp import llama_cpp as _bindings  # noqa: E402
+from llama_cpp import llama_grammar as _grammars  # noqa: E402
+
 # Any: the bindings are ctypes functions whose annotations describe Python types that do not exist.
-L: Any = importlib.import_module("llama_cpp.llama_cpp")
+L: Any = _bindings
+json_schema_to_gbnf: Callable[[str], str] = _grammars.json_schema_to_gbnf
 
 
 def address_function(name: str, *argtypes: Any) -> Any:
