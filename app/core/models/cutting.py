@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from app.core.models.cloning import BLOCK
 from app.core.models.gguf.source import GgufSource, Placed
 from app.core.models.gguf.types import padded
 from app.core.models.headers import layout_bytes, metadata_header_bytes
@@ -12,7 +13,7 @@ from app.core.models.manifest import ShardKind, ShardRecord, SourceRange, Tensor
 BLOCK_NAME: Final = re.compile(r"^blk\.(\d{1,5})\.(.+)$")
 HEAD_NAMES: Final = frozenset({"output.weight", "output.bias", "output_norm.weight", "output_norm.bias"})
 HEAD_NORM_OF: Final = {"lfm2": "token_embd_norm.weight", "lfm2moe": "token_embd_norm.weight"}
-PAGE: Final = 4_096
+MIN_SHARDS: Final = 8
 DROPPED_FIELDS: Final = ("split.", "swarm.")
 
 
@@ -28,8 +29,9 @@ def plan_shards(
 ) -> tuple[ShardRecord, ...]:
     """The shards of `source`, without their hashes.
 
-    Consecutive layers share a shard as long as its data stays within `shard_size` bytes; a layer that is
-    larger alone has a shard of its own.
+    Consecutive layers share a shard as long as its data stays within `shard_size` bytes and within an
+    eighth of all layers' data, so that small models can be divided too. A layer that is larger alone has a
+    shard of its own.
     """
     groups = _groups(source, architecture, n_blocks, shard_size)
     shards = [_metadata_shard(source)]
@@ -70,10 +72,11 @@ def _kind(name: str, architecture: str) -> ShardKind:
 
 
 def _layer_groups(layers: Sequence[list[Placed]], shard_size: int) -> Iterable[_Group]:
+    limit = min(shard_size, sum(placed.tensor.size for held in layers for placed in held) // MIN_SHARDS)
     first, held, size = 0, list[Placed](), 0
     for number, tensors in enumerate(layers):
         layer_size = sum(placed.tensor.size for placed in tensors)
-        if number > first and size + layer_size > shard_size:
+        if number > first and size + layer_size > limit:
             yield _Group("layers", first, number, held)
             first, held, size = number, [], 0
         held.extend(sorted(tensors, key=_place))
@@ -100,7 +103,7 @@ def _shard(index: int, group: _Group, alignment: int) -> ShardRecord:
             ranges.append(SourceRange(file, start, tensor.size))
         records.append(TensorRecord(tensor.name, tensor.shape, tensor.kind, offset))
         end = offset + tensor.size
-    skew = ranges[0].start % PAGE if ranges else 0
+    skew = ranges[0].start % BLOCK if ranges else 0
     return ShardRecord(
         index=index,
         kind=group.kind,

@@ -45,6 +45,7 @@ def read_facts(source: GgufSource) -> ModelFacts:
         value_length=read.number("attention.value_length", MAX_WIDTH) or head_width,
         windowed=windowed_layers(metadata, architecture, n_layers),
         recurrent=recurrent_layers(metadata, architecture, kv_heads, feed_forward),
+        recurrent_bytes=read.recurrent_bytes(n_embd),
         n_ff=max((0, *feed_forward)),
         n_expert=read.number("expert_count", MAX_COUNT),
         n_expert_used=read.number("expert_used_count", MAX_COUNT),
@@ -110,6 +111,14 @@ class _Reader:
         if any(not 0 <= value <= MAX_WIDTH for value in values):
             raise BadModelFile(f"The GGUF field {self._prefix + key!r} has impossible values.")
         return values
+
+    def recurrent_bytes(self, n_embd: int) -> int:
+        """float32 state of a recurrent layer: the convolution's window and the state-space state."""
+        kernel, inner = self.number("ssm.conv_kernel", MAX_WIDTH), self.number("ssm.inner_size", MAX_WIDTH)
+        state, groups = self.number("ssm.state_size", MAX_WIDTH), self.number("ssm.group_count", MAX_WIDTH)
+        short = self.number("shortconv.l_cache", MAX_WIDTH)
+        values = max(0, kernel - 1) * (inner + 2 * groups * state) + state * inner
+        return 4 * (values + n_embd * max(0, short - 1))
 
     def vocabulary(self) -> int:
         return self._metadata.count("tokenizer.ggml.tokens") or self.number("vocab_size", MAX_COUNT)

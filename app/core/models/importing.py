@@ -138,8 +138,17 @@ def _identity(source: GgufSource) -> list[tuple[int, int, int]]:
     return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
-def settle(imported: Imported, target: Path) -> None:
-    """Puts a finished import in its place in the library."""
+def file_stamp(path: Path) -> str:
+    """Size and time of a file, to tell whether it is still the one that was imported."""
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def settle(imported: Imported, target: Path, name: str | None) -> None:
+    """Puts a finished import in its place in the library, under `name` if it is to have one of its own."""
     with disk_errors(f"store the model {target.name}"):
+        if name is not None:
+            imported.local.name = name
+            save_local(imported.folder, imported.local)
         imported.folder.replace(target)
         sync_folder(target.parent)

@@ -7,7 +7,7 @@ per model, under the model's lock.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -19,6 +19,7 @@ from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.kernel.units import MIB, human_bytes
 from app.core.kernel.window import Window
 from app.core.models import importing, names, store
+from app.core.models.discovery import Candidate, discover
 from app.core.models.disk import disk_errors
 from app.core.models.embedding import embed_rows
 from app.core.models.entries import ModelEntry, Problem, Storage, describe, held_bytes
@@ -167,21 +168,39 @@ class Library:
         Raises InvalidRequest for a token outside the vocabulary, Conflict without the embedding shard.
         """
         model = self._find(model_id)
-        return await self._locked(model, lambda: embed_rows(model, tokens))
+        return await self._locked(model, partial(embed_rows, model, tokens))
+
+    async def release(self, model_id: str) -> None:
+        """Removes the small files of the model's windows, once none of them is going to be loaded again."""
+        model = self._find(model_id)
+        await self._locked(model, partial(store.empty_folder, model.windows))
 
     # --- importing --------------------------------------------------------------------------------
 
+    async def discover(self, home: Path, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
+        """Models that Ollama, LM Studio and the Hugging Face cache already hold, for `import_file`."""
+        return await asyncio.to_thread(discover, home, environ)
+
     async def import_file(
-        self, path: Path, *, name: str | None = None, progress: Callable[[float], None] = _no_progress
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        repo: str = "",
+        revision: str = "",
+        progress: Callable[[float], None] = _no_progress,
     ) -> ModelEntry:
         """Cuts the GGUF at `path` (any file of a split set) into shards of this library.
 
+        `repo` and `revision` tell where on the Hugging Face hub the file is from, if it is.
         `progress` is called on the loop with 0 to 1. A model whose content is here already is not stored
         twice; what it lacks is filled in. Cancelling removes what was written. Raises BadModelFile,
         DiskFull or StorageError.
         """
         async with self._import_lock:
-            plan = await asyncio.to_thread(importing.plan_import, path, shard_size=self._shard_size)
+            plan = await asyncio.to_thread(
+                importing.plan_import, path, shard_size=self._shard_size, repo=repo, revision=revision
+            )
             self._require_budget(plan.file_bytes)
             imported = await self._run_import(plan, progress)
             return await self._settle(imported, name)
@@ -189,17 +208,16 @@ class Library:
     async def ensure_builtin(self, path: Path) -> ModelEntry:
         """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
         known = self._models.get(BUILTIN_ID)
-        if known is not None and known.complete and known.local.builtin:
-            size = await asyncio.to_thread(lambda: path.stat().st_size)
-            if known.manifest.source.files[0].size == size:
-                return describe(known)
+        with disk_errors(f"read {path.name}"):
+            stamp = await asyncio.to_thread(importing.file_stamp, path)
+        if known is not None and known.complete and known.local.stamp == stamp:
+            return describe(known)
         if known is not None:
             await self.remove(BUILTIN_ID)
-        await self.import_file(path, name=BUILTIN_ID)
-        model = self._models[BUILTIN_ID]
-        model.local.builtin = True
-        model.local.name = BUILTIN_NAME
-        await self._locked(model, lambda: save_local(model.folder, model.local))
+        entry = await self.import_file(path, name=BUILTIN_ID)
+        model = self._models[entry.id]
+        model.local.builtin, model.local.name, model.local.stamp = True, BUILTIN_NAME, stamp
+        await self._locked(model, partial(save_local, model.folder, model.local))
         return describe(model)
 
     async def _run_import(
@@ -218,15 +236,12 @@ class Library:
     async def _settle(self, imported: importing.Imported, name: str | None) -> ModelEntry:
         twin = next((m for m in self._models.values() if m.manifest.root == imported.manifest.root), None)
         if twin is not None:
-            await self._locked(twin, lambda: store.fill_in(twin, imported.folder))
+            await self._locked(twin, partial(store.fill_in, twin, imported.folder))
             target = twin.folder
         else:
             wanted = names.model_id(name or imported.manifest.name)
             target = self._root / names.unused_id(wanted, {*self._models, *self._problems})
-            if name is not None:
-                imported.local.name = name
-                save_local(imported.folder, imported.local)
-            await asyncio.to_thread(importing.settle, imported, target)
+            await asyncio.to_thread(importing.settle, imported, target, name)
         self._models[target.name] = await asyncio.to_thread(store.open_stored, target)
         self._bus.publish(ModelsChanged())
         return describe(self._models[target.name])
@@ -280,7 +295,7 @@ class Library:
         model = self._find(model_id)
         self._shard(model, index)
         (model.local.locked.add if locked else model.local.locked.discard)(index)
-        await self._locked(model, lambda: save_local(model.folder, model.local))
+        await self._locked(model, partial(save_local, model.folder, model.local))
         return describe(model)
 
     async def _verify(

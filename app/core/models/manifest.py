@@ -49,8 +49,9 @@ class ShardRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One shard file: `header_bytes` of GGUF header, then the data region.
 
     The data region is the concatenation of `ranges`, each begun at a multiple of the alignment. `blake3`
-    is the hash of the data region. A shard of kind "layers" holds layers `first` up to but not including
-    `last`; one of kind "metadata" holds `fields` metadata fields instead of tensors.
+    is the hash of the data region, "" as long as nobody has seen all of it. A shard of kind "layers" holds
+    layers `first` up to but not including `last`; one of kind "metadata" holds `fields` metadata fields
+    instead of tensors.
     """
 
     index: int
@@ -86,9 +87,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What scheduling and memory estimates need to know. Per-layer tuples have `n_layers` items.
 
-    `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `rope_sections` tells
-    whether the model has positions of several sections (M-RoPE). `recurrent` layers keep a state of
-    fixed size instead of a KV cache, `windowed` ones see the last `sliding_window` positions only.
+    `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `recurrent` layers
+    keep a state of fixed size (`recurrent_bytes` per layer and sequence) instead of a KV cache, `windowed`
+    ones see the last `sliding_window` positions only. `rope_sections` tells whether positions have several
+    sections (M-RoPE).
     """
 
     architecture: str
@@ -102,6 +104,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key_length: int
     value_length: int
     recurrent: tuple[bool, ...]
+    recurrent_bytes: int
     windowed: tuple[bool, ...]
     n_ff: int
     n_expert: int
@@ -146,7 +149,12 @@ _version_decoder = msgspec.json.Decoder(_Versioned, strict=True)
 
 
 def content_root(shards: tuple[ShardRecord, ...]) -> str:
-    """BLAKE3 over the shards' hashes, in order: the name of a model's content, cut in this way."""
+    """BLAKE3 over the shards' hashes, in order: the name of a model's content, cut in this way.
+
+    "" as long as a shard's hash is not known.
+    """
+    if not all(shard.blake3 for shard in shards):
+        return ""
     return blake3(b"".join(bytes.fromhex(shard.blake3) for shard in shards)).hexdigest()
 
 
@@ -210,7 +218,7 @@ def _check(manifest: Manifest) -> None:
 def _check_shard(shard: ShardRecord, index: int, manifest: Manifest) -> None:
     expected = f"{index:03d}-{shard.kind}.gguf"
     numbers = (shard.header_bytes, shard.data_bytes, shard.first, shard.last, shard.fields)
-    hash_ok = len(shard.blake3) == 64 and all(digit in "0123456789abcdef" for digit in shard.blake3)
+    hash_ok = len(shard.blake3) in {0, 64} and all(digit in "0123456789abcdef" for digit in shard.blake3)
     if shard.index != index or shard.file != expected or min(numbers) < 0 or not hash_ok:
         raise BadModelFile(f"The manifest is damaged: shard {index} is described wrongly.")
     alignment = manifest.alignment

@@ -62,7 +62,7 @@ def open_stored(folder: Path) -> Stored:
         manifest = decode(file.read(MAX_MANIFEST_BYTES + 1))
     local = load_local(folder) or Local(created=int(path.stat().st_mtime))
     stored = Stored(folder.name, folder, manifest, local)
-    _empty(stored.windows)
+    empty_folder(stored.windows)
     check_quickly(stored)
     return stored
 
@@ -178,7 +178,7 @@ def free_bytes(root: Path) -> int:
 def sweep(root: Path) -> None:
     """Removes what a crash left behind."""
     for name in (INCOMING, TRASH):
-        _empty(root / name)
+        empty_folder(root / name)
 
 
 def list_models(root: Path) -> tuple[list[Stored], dict[str, str]]:
@@ -199,6 +199,7 @@ def list_models(root: Path) -> tuple[list[Stored], dict[str, str]]:
     return models, problems
 
 
-def _empty(folder: Path) -> None:
+def empty_folder(folder: Path) -> None:
+    """Removes a folder and what is in it, if it is there."""
     if folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Brings a model's bytes into shard files, hashing them on the way. Blocking: for threads only."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from io import FileIO as RawFile
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, Final
@@ -10,13 +10,13 @@ from typing import BinaryIO, Final
 from blake3 import blake3
 
 from app.core.kernel.errors import BadModelFile
+from app.core.models.cloning import share_blocks
 from app.core.models.gguf.types import padded
 from app.core.models.gguf.writer import TensorEntry
 from app.core.models.headers import Place, compose, compose_metadata
-from app.core.models.manifest import Manifest, ShardRecord
+from app.core.models.manifest import Manifest, ShardRecord, SourceRange
 
 CHUNK: Final = 8 << 20
-PARALLEL_HASH: Final = 1 << 20
 HOME: Final = "home"
 
 
@@ -65,31 +65,48 @@ def copy_shard(
 ) -> str:
     """Writes the shard file `target` from the source files; returns the BLAKE3 of its data, as hex."""
     hasher = blake3(max_threads=blake3.AUTO)
-    with ExitStack() as stack:
-        output = stack.enter_context(target.open("xb"))
+    with target.open("xb") as output:
         output.write(header)
         written = 0
         for part in shard.ranges:
             gap = (padded(written, alignment) if shard.kind != "metadata" else written) - written
-            output.write(bytes(gap))
             hasher.update(bytes(gap))
-            written += gap + part.length
+            written += gap
             with sources[part.file].open("rb", buffering=0) as source:
-                source.seek(part.start)
-                _copy_range(source, output, part.length, hasher, progress)
+                start = shard.header_bytes + written
+                _copy_range(source, part, output, start, hasher=hasher, progress=progress)
+            written += part.length
         output.flush()
         os.fsync(output.fileno())
     return hasher.hexdigest()
 
 
-def _copy_range(source: BinaryIO, output: BinaryIO, length: int, hasher: blake3, progress: Progress) -> None:
-    buffer = memoryview(bytearray(min(CHUNK, max(1, length))))
+def _copy_range(
+    source: RawFile, part: SourceRange, output: BinaryIO, start: int, *, hasher: blake3, progress: Progress
+) -> None:
+    """Hashes a range of the source while copying it to `start`; blocks that can be shared are not copied."""
+    shared = share_blocks(source, part.start, output, start, part.length)
+    for begin, end, copied in (
+        (0, shared.start, True),
+        (shared.start, shared.stop, False),
+        (shared.stop, part.length, True),
+    ):
+        source.seek(part.start + begin)
+        output.seek(start + begin)
+        for chunk in _chunks(source, end - begin, progress):
+            hasher.update(chunk)
+            if copied:
+                output.write(chunk)
+
+
+def _chunks(source: RawFile, length: int, progress: Progress) -> Iterator[memoryview]:
+    """The next `length` bytes in pieces, each valid until the next is asked for."""
+    buffer = memoryview(bytearray(max(1, min(CHUNK, length))))
     while length:
-        count = source.readinto(buffer[: min(length, len(buffer))])  # type: ignore[attr-defined]
+        count = source.readinto(buffer[: min(length, len(buffer))])
         if not count:
-            raise BadModelFile("The model file became shorter while it was imported.")
-        hasher.update(buffer[:count])
-        output.write(buffer[:count])
+            raise BadModelFile("The file became shorter while it was read.")
+        yield buffer[:count]
         length -= count
         progress.advance(count)
 
@@ -97,17 +114,10 @@ def _copy_range(source: BinaryIO, output: BinaryIO, length: int, hasher: blake3,
 def hash_shard(path: Path, shard: ShardRecord, progress: Progress) -> str:
     """The BLAKE3 of the data region of a shard file, as hex."""
     hasher = blake3(max_threads=blake3.AUTO)
-    buffer = memoryview(bytearray(CHUNK))
-    left = shard.data_bytes
     with path.open("rb", buffering=0) as file:
         file.seek(shard.header_bytes)
-        while left:
-            count = file.readinto(buffer[: min(left, CHUNK)])
-            if not count:
-                raise BadModelFile(f"The shard {path.name} is shorter than it should be.")
-            hasher.update(buffer[:count])
-            left -= count
-            progress.advance(count)
+        for chunk in _chunks(file, shard.data_bytes, progress):
+            hasher.update(chunk)
     return hasher.hexdigest()
 
 

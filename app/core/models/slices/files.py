@@ -12,10 +12,11 @@ from typing import BinaryIO, Final
 from app.core.kernel.errors import Conflict
 from app.core.kernel.window import Window
 from app.core.models.architectures import architecture_of
+from app.core.models.cloning import BLOCK, copy_range
 from app.core.models.gguf.reader import read_header
 from app.core.models.gguf.types import DEFAULT_ALIGNMENT, padded, tensor_bytes
 from app.core.models.gguf.writer import TensorEntry
-from app.core.models.headers import REGION, Place, compose, compose_window
+from app.core.models.headers import REGION, Place, compose, compose_window, layout_bytes
 from app.core.models.manifest import ShardRecord
 from app.core.models.slices.blocks import Span, is_whole, span_of
 from app.core.models.slices.plan import OwnTensor, ShardUse, Stored, WindowPlan, plan_window
@@ -23,8 +24,8 @@ from app.core.models.store import Stored as StoredModel
 from app.core.models.store import write_header
 from app.core.models.storing import manifest_header
 
-COPY_CHUNK: Final = 8 << 20
-"""Bytes copied at a time."""
+_ONE: Final = b"\x00\x00\x80\x3f"
+"""1.0 as float32."""
 
 
 def open_window(model: StoredModel, first: int, last: int | None, *, embedding: bool, head: bool) -> Window:
@@ -95,10 +96,10 @@ def _open_shard(model: StoredModel, use: ShardUse, place: Place) -> Path:
 
 
 def _write_part(model: StoredModel, use: ShardUse, place: Place) -> Path:
-    """The window begins inside this shard, and a GGUF cannot skip data: the layers used get an own file.
+    """The window begins inside this shard, and a GGUF cannot skip data: what it uses gets a file of its own.
 
-    It lives as long as the model stays loaded (`windows/` is emptied at start). Windows that begin where a
-    shard begins never need this.
+    The blocks are shared with the shard where the filesystem can, else copied: a part of one shard, for as
+    long as the window is in use. Windows that begin where a shard begins never need this.
     """
     entries: list[TensorEntry] = []
     end = 0
@@ -106,19 +107,31 @@ def _write_part(model: StoredModel, use: ShardUse, place: Place) -> Path:
         offset = padded(end, model.manifest.alignment)
         entries.append(TensorEntry(used.name, used.record.shape, used.record.kind, offset))
         end = offset + used.record.size
-    header = _header(model, use.shard.header_bytes, place, entries)
+    base = use.shard.header_bytes
+    size = layout_bytes(use.shard.tensors) + (base + use.tensors[0].record.offset) % BLOCK
+    header = _header(model, size, place, entries)
     target = model.windows / f"{place.window}-{use.shard.file}"
     if _begins_with(target, header):
         return target
     temporary = target.with_suffix(".tmp")
     with model.path(use.shard).open("rb") as source, temporary.open("wb") as output:
         output.write(header)
-        for used, entry in zip(use.tensors, entries, strict=True):
-            output.seek(use.shard.header_bytes + entry.offset)
-            source.seek(use.shard.header_bytes + used.record.offset)
-            _copy(source, output, used.record.size)
+        for start, offset, length in _runs(use, entries):
+            copy_range(source, base + start, output, size + offset, length)
     temporary.replace(target)
     return target
+
+
+def _runs(use: ShardUse, entries: Sequence[TensorEntry]) -> list[tuple[int, int, int]]:
+    """(start in the shard's data, start in the part's data, bytes) of what lies in one piece in both."""
+    runs: list[tuple[int, int, int]] = []
+    for used, entry in zip(use.tensors, entries, strict=True):
+        start, size = used.record.offset, used.record.size
+        if runs and start - entry.offset == runs[-1][0] - runs[-1][1]:
+            runs[-1] = (*runs[-1][:2], start + size - runs[-1][0])
+        else:
+            runs.append((start, entry.offset, size))
+    return runs
 
 
 def _header(model: StoredModel, size: int, place: Place, entries: Sequence[TensorEntry]) -> bytes:
@@ -147,8 +160,7 @@ def _write_own(model: StoredModel, plan: WindowPlan, count: int) -> Path:
     with temporary.open("wb") as output:
         output.write(header)
         for own, entry in zip(plan.own, entries, strict=True):
-            output.seek(len(header) + entry.offset)
-            _write_content(model, own, output)
+            _write_content(model, own, output, len(header) + entry.offset)
         output.truncate(len(header) + end)
     temporary.replace(target)
     return target
@@ -162,23 +174,11 @@ def _begins_with(path: Path, header: bytes) -> bool:
         return file.read(len(header)) == header
 
 
-def _write_content(model: StoredModel, own: OwnTensor, output: BinaryIO) -> None:
+def _write_content(model: StoredModel, own: OwnTensor, output: BinaryIO, start: int) -> None:
     if own.content == "ones":
+        output.seek(start)
         output.write(_ONE * (tensor_bytes(own.kind, own.shape) // len(_ONE)))
     elif isinstance(own.content, Stored):
         shard = model.manifest.shards[own.content.shard]
         with model.path(shard).open("rb") as source:
-            source.seek(shard.header_bytes + own.content.offset)
-            _copy(source, output, own.content.size)
-
-
-def _copy(source: BinaryIO, output: BinaryIO, size: int) -> None:
-    while size:
-        data = source.read(min(size, COPY_CHUNK))
-        if not data:
-            raise Conflict("A shard became shorter while it was read.")
-        output.write(data)
-        size -= len(data)
-
-
-_ONE: Final = b"\x00\x00\x80\x3f"
+            copy_range(source, shard.header_bytes + own.content.offset, output, start, own.content.size)
