@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +53,12 @@ class Chain:
     """A `llama_sampler` chain; add samplers in the order in which they apply."""
 
     def __init__(self) -> None:
-        self._pointer: int = L.llama_sampler_chain_init(L.llama_sampler_chain_default_params())
+        self._pointer: Any = L.llama_sampler_chain_init(L.llama_sampler_chain_default_params())
 
     def close(self) -> None:
         if self._pointer:
             L.llama_sampler_free(self._pointer)
-            self._pointer = 0
+            self._pointer = None
 
     def logit_bias(self, n_vocab: int, biases: Mapping[int, float]) -> None:
         entries = (L.llama_logit_bias * len(biases))(*(L.llama_logit_bias(t, b) for t, b in biases.items()))
@@ -65,12 +66,12 @@ class Chain:
 
     def penalties(
         self, n_vocab: int, last_n: int, *, repeat: float = 1.0, frequency: float = 0.0, presence: float = 0.0
-    ) -> int:
+    ) -> Any:
         """Penalises what was accepted among the last `last_n` tokens. Answers the sampler, so that `remember`
         can feed it alone."""
         sampler = L.llama_sampler_init_penalties(n_vocab, last_n, repeat, frequency, presence)
         self._add(sampler)
-        return int(sampler)
+        return sampler
 
     def top_k(self, k: int) -> None:
         self._add(L.llama_sampler_init_top_k(k))
@@ -93,7 +94,7 @@ class Chain:
     def random(self, seed: int) -> None:
         self._add(L.llama_sampler_init_dist(seed))
 
-    def _add(self, sampler: int) -> None:
+    def _add(self, sampler: Any) -> None:
         L.llama_sampler_chain_add(self._pointer, sampler)
 
     def apply(self, candidates: Candidates) -> None:
@@ -103,7 +104,7 @@ class Chain:
         L.llama_sampler_accept(self._pointer, token)
 
     @staticmethod
-    def remember(sampler: int, tokens: NDArray[np.int32]) -> None:
+    def remember(sampler: Any, tokens: NDArray[np.int32]) -> None:
         for token in tokens.tolist():
             L.llama_sampler_accept(sampler, token)
 
@@ -113,14 +114,14 @@ class GrammarSampler:
 
     def __init__(self, vocab: int, gbnf: str) -> None:
         """Raises ValueError where llama.cpp refuses the grammar."""
-        self._pointer: int = L.llama_sampler_init_grammar(vocab, gbnf.encode(), b"root") or 0
+        self._pointer: Any = L.llama_sampler_init_grammar(vocab, gbnf.encode(), b"root")
         if not self._pointer:
             raise ValueError("llama.cpp refused the grammar")
 
     def close(self) -> None:
         if self._pointer:
             L.llama_sampler_free(self._pointer)
-            self._pointer = 0
+            self._pointer = None
 
     def allows(self, token: int, scratch: Candidates) -> bool:
         scratch.fill_one(token, 0.0)
