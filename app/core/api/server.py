@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from asyncio import Server, get_running_loop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,6 +24,7 @@ from app.core.api.openai.embeddings import Embeddings
 from app.core.api.openai.errors import error_body
 from app.core.api.openai.models import Models
 from app.core.api.ports import Engine, Library, Router, Settings
+from app.core.api.quiet import protocol_logger
 from app.core.api.security.guard import Guard
 from app.core.api.security.keys import Keys
 from app.core.api.security.origins import Origins
@@ -45,8 +46,9 @@ class ApiServer:
 
     `status` tells how the node is, `config` the effective options (rows of any plain type); `shutdown`
     starts the node's end and returns at once. Without the two their endpoints do not exist. `clock` is
-    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Entering
-    raises ConfigError where the port is taken.
+    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Web pages of
+    `allowed_origins` (e.g. "app://obsidian.md") may call the API, with its key. Entering raises ConfigError
+    where the port is taken.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class ApiServer:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         connections: int | None = None,
+        allowed_origins: Collection[str] = (),
     ) -> None:
         self._port = settings.node.listen_port
         self._bound = connections
         self._keys = Keys(api_key=api_key, session_token=session_token)
         self._guard = Guard(
             keys=self._keys,
-            origins=Origins(),
+            origins=Origins(allowed=allowed_origins),
             limiter=RateLimiter(per_minute=settings.api.rate_limit_rpm, clock=clock),
             admin_limiter=RateLimiter(per_minute=settings.api.rate_limit_admin_rpm, clock=clock),
             error_body=lambda _path, problem: error_body(problem),
@@ -113,6 +116,7 @@ class ApiServer:
             self._application(),
             handler_cancellation=True,
             access_log=None,
+            logger=protocol_logger(),
             keepalive_timeout=KEEPALIVE_SECONDS,
             shutdown_timeout=SHUTDOWN_SECONDS,
         )

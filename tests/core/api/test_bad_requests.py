@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is an error that says what is wrong, and the node goes on."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -182,14 +183,81 @@ async def test_a_large_body_within_the_limit_is_read(node: Node, http: aiohttp.C
     assert node.router.last.messages[0].content == text
 
 
-async def test_a_body_that_ends_early_harms_nobody(node: Node, http: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize(
+    ("field", "item"),
+    [("messages", "1"), ("messages", "{}"), ("stop", "1"), ("tools", "null"), ("unknown", "[]")],
+)
+async def test_millions_of_values_are_refused_before_they_take_memory(
+    http: aiohttp.ClientSession, field: str, item: str
+) -> None:
+    body = f'{{"{field}": [{",".join([item] * 1_000_001)}]}}'
+    async with http.post(CHAT, data=BytesIO(body.encode())) as response:
+        assert "values" in (await refused(response, 413))["message"]
+
+
+@pytest.mark.parametrize("field", ["logit_bias", "chat_template_kwargs"])
+async def test_an_object_with_many_wrong_members_is_refused_at_once(
+    http: aiohttp.ClientSession, field: str
+) -> None:
+    members = dict.fromkeys(map(str, range(5000)))
+    async with http.post(CHAT, json=HELLO | {field: members}) as response:
+        assert (await refused(response))["param"] == field
+
+
+async def test_a_compressed_body_counts_unpacked(node: Node, http: aiohttp.ClientSession) -> None:
+    bomb = gzip.compress(b" " * (200 << 20), 1)
+    async with http.post(CHAT, data=BytesIO(bomb), headers={"Content-Encoding": "gzip"}) as response:
+        assert (await refused(response, 413))["code"] == "request_too_large"
+    packed = gzip.compress(json.dumps(HELLO).encode())
+    async with http.post(CHAT, data=packed, headers={"Content-Encoding": "gzip"}) as response:
+        assert response.status == 200
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.core.api.body.READ_SECONDS", 0.05)
+    never = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    async with http.post(CHAT, data=slow()) as response:
+        assert (await refused(response, 408))["code"] == "request_timeout"
+
+
+HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SESSION_TOKEN}\r\n".encode()
+JSON_HEAD = HEAD + b"Content-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (JSON_HEAD + b"Content-Length: 100\r\n\r\n{", None),
+        (JSON_HEAD + b"Content-Length: -5\r\n\r\n{", 400),
+        (JSON_HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
+        (JSON_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (JSON_HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nxxxx", 400),
+        (HEAD + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 400),
+        (HEAD + b"X: y\r\n" * 500 + b"\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+    ],
+    ids=lambda value: repr(value)[-30:],
+)
+async def test_broken_http_harms_nobody_else(
+    node: Node, http: aiohttp.ClientSession, sent: bytes, status: int | None
+) -> None:
     port = int(node.url.rpartition(":")[2])
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SESSION_TOKEN}\r\n"
-    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
-    await writer.drain()
-    writer.close()
-    await writer.wait_closed()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    if status is None:
+        writer.write_eof()
+    line = await asyncio.wait_for(reader.readline(), 20)
+    assert line.split()[1:2] == ([] if status is None else [str(status).encode()])
+    writer.transport.abort()
     async with http.post(CHAT, json=HELLO) as response:
         assert response.status == 200
 

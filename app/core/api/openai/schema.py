@@ -7,7 +7,7 @@ fields that local servers share: top_k, min_p, typical_p, repeat_penalty, repeat
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_MESSAGES = 16_384
 MAX_PARTS = 1_024
@@ -15,6 +15,7 @@ MAX_CHOICES = 16
 MAX_PROMPTS = 64
 MAX_PROMPT_TOKENS = 1 << 20
 MAX_INPUTS = 2_048
+MAX_PAIRS = 1_024
 INT32 = (1 << 31) - 1
 INT64 = (1 << 63) - 1
 
@@ -22,11 +23,21 @@ ModelName = Annotated[str, StringConstraints(max_length=256)]
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 FunctionName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
 TokenId = Annotated[int, Field(ge=0, le=INT32)]
-Tokens = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_TOKENS)]
+Tokens = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_TOKENS, fail_fast=True)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 TokenKey = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
+
+
+def _few_pairs(value: object) -> object:
+    """Pydantic counts an object's errors before its members: millions would cost gigabytes."""
+    if isinstance(value, dict) and len(value) > MAX_PAIRS:
+        raise ValueError(f"object should have at most {MAX_PAIRS} members")
+    return value
+
+
+FewPairs = BeforeValidator(_few_pairs)
 
 
 class Body(BaseModel):
@@ -41,7 +52,7 @@ class ContentPart(Body):
     refusal: str | None = None
 
 
-Content = str | Annotated[list[ContentPart], Field(max_length=MAX_PARTS)]
+Content = str | Annotated[list[ContentPart], Field(max_length=MAX_PARTS, fail_fast=True)]
 
 
 class CalledFunction(Body):
@@ -61,7 +72,7 @@ class Message(Body):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
     reasoning_content: str | None = None
-    tool_calls: Annotated[list[MessageToolCall], Field(max_length=128)] | None = None
+    tool_calls: Annotated[list[MessageToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: Annotated[str, StringConstraints(max_length=256)] | None = None
     name: Annotated[str, StringConstraints(max_length=256)] | None = None
 
@@ -108,7 +119,7 @@ class SamplingBody(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
-    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16, fail_fast=True)] | None = None
     max_tokens: int | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Fraction | None = None
@@ -120,7 +131,7 @@ class SamplingBody(Body):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     seed: Annotated[int, Field(ge=-INT64 - 1, le=INT64)] | None = None
-    logit_bias: Annotated[dict[TokenKey, Bias], Field(max_length=1024)] | None = None
+    logit_bias: Annotated[dict[TokenKey, Bias], FewPairs] | None = None
     ignore_eos: bool | None = None
     grammar: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
     user: str | None = None
@@ -129,25 +140,30 @@ class SamplingBody(Body):
 class ChatBody(SamplingBody):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[Any] | None = None
-    modalities: list[Literal["text", "audio"]] | None = None
+    functions: Annotated[list[Any], Field(max_length=128)] | None = None
+    modalities: Annotated[list[Literal["text", "audio"]], Field(max_length=2, fail_fast=True)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    chat_template_kwargs: Annotated[dict[str, bool | int | float | str], Field(max_length=64)] | None = None
+    chat_template_kwargs: Annotated[dict[str, bool | int | float | str], FewPairs] | None = None
     session_id: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
 
 
 class CompletionBody(SamplingBody):
     """POST /v1/completions."""
 
-    prompt: str | Tokens | Annotated[list[str] | list[Tokens], Field(min_length=1, max_length=MAX_PROMPTS)]
+    prompt: (
+        str
+        | Tokens
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)]
+        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)]
+    )
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     suffix: str | None = None
@@ -158,7 +174,12 @@ class EmbeddingBody(Body):
     """POST /v1/embeddings."""
 
     model: ModelName
-    input: str | Tokens | Annotated[list[str] | list[Tokens], Field(min_length=1, max_length=MAX_INPUTS)]
+    input: (
+        str
+        | Tokens
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)]
+        | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)]
+    )
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, le=INT32)] | None = None
     user: str | None = None

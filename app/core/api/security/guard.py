@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS: Final = frozenset({"/", "/health", "/health/ready", "/metrics"})
 ADMIN: Final = "/api/admin"
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+HUNG_UP: Final = 499
+"""What is logged as the status of a request whose client went away."""
 
 
 class Guard:
@@ -49,6 +53,7 @@ class Guard:
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """For aiohttp's on_response_prepare."""
         response.headers.update(SECURITY_HEADERS)
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
         response.headers.pop("Server", None)
         origin = request.headers.get("Origin")
         if origin is not None and self._origins.allows_page(origin):
@@ -65,8 +70,9 @@ class Guard:
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
+        request[REQUEST_ID] = uuid4().hex
         began = self._clock()
-        status = 499
+        status = HUNG_UP
         try:
             response = await self._answer(request, handler)
             status = response.status
@@ -91,7 +97,7 @@ class Guard:
         except ConnectionError:
             raise
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s %s failed", request[REQUEST_ID], request.method, request.path)
             return self._problem(request, problem_of(error))
 
     def _admit(self, request: web.Request) -> None:

@@ -89,6 +89,28 @@ async def test_a_preflight_of_another_site_is_refused(http: aiohttp.ClientSessio
         assert response.status == 403
 
 
+async def test_an_allowed_page_may_ask_with_the_key() -> None:
+    page = {"Origin": "app://obsidian.md"}
+    preflight = page | {"Access-Control-Request-Method": "POST"}
+    async with (
+        serving(allowed_origins=["app://obsidian.md"]) as node,
+        aiohttp.ClientSession(node.url) as http,
+    ):
+        async with http.options("/v1/chat/completions", headers=preflight) as response:
+            assert response.status == 204
+            assert response.headers["Access-Control-Allow-Origin"] == "app://obsidian.md"
+            assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+        async with http.get("/v1/models", headers=page | KEY) as response:
+            assert response.status == 200
+            assert response.headers["Access-Control-Allow-Origin"] == "app://obsidian.md"
+        async with http.get("/v1/models", headers=page) as response:
+            assert response.status == 401
+        async with http.options(
+            "/v1/chat/completions", headers=preflight | {"Host": "evil.example"}
+        ) as response:
+            assert response.status == 403
+
+
 @pytest.mark.parametrize("path", ["/health", "/v1/models", "/v1/none", "/metrics"])
 async def test_every_answer_carries_the_security_headers(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path) as response:
@@ -97,6 +119,7 @@ async def test_every_answer_carries_the_security_headers(http: aiohttp.ClientSes
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert len(headers["X-Request-Id"]) == 32
     assert "Server" not in headers
 
 
