@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 from libp2p.abc import INetStream
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from app.core.kernel.errors import NetworkError
 from app.core.network.frames import BadFrame, Decoder, Packet
@@ -43,6 +44,7 @@ class Link:
         self._delivered = 0
         self._consumed = 0
         self._failure: NetworkError | None = None
+        self._ended = False
         self._reader: asyncio.Future[None] | None = None
         self._reader_sleeps = False
         self._feeder = trio.Event()
@@ -65,8 +67,10 @@ class Link:
         while not self._incoming:
             if self._failure is not None:
                 raise self._failure
+            if self._ended:
+                raise StreamClosed("The peer has sent everything.")
             self._reader_sleeps = True
-            if self._incoming or self._failure is not None:
+            if self._has_news():
                 self._reader_sleeps = False
                 continue
             self._reader = asyncio.get_running_loop().create_future()
@@ -115,6 +119,9 @@ class Link:
     def closed(self) -> bool:
         return self._failure is not None or self._aborted
 
+    def _has_news(self) -> bool:
+        return bool(self._incoming) or self._failure is not None or self._ended
+
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
@@ -152,11 +159,16 @@ class Link:
             self._fail(error)
             self._on_bad(self.peer_id)
             self._cancel()
-        except Exception:
+        except MuxedStreamEOF:
             if not decoder.idle:
-                self._fail(StreamClosed("The peer broke off in the middle of a frame."))
                 self._cancel()
-            self._fail(StreamClosed("The peer has closed the stream."))
+            self._end_reading()
+        except Exception:
+            self._cancel()
+
+    def _end_reading(self) -> None:
+        self._ended = True
+        self._thread.to_loop(self._wake_reader)
 
     def _deliver(self, packet: Packet) -> None:
         self._delivered += packet.prefix.body

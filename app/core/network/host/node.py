@@ -236,7 +236,6 @@ def _build(options: HostOptions) -> tuple[BasicHost, NodeSwarm]:
             low_watermark=0,
             high_watermark=options.max_connections,
             dial_timeout=options.dial_timeout,
-            auto_connect_interval=3600.0,
         ),
     )
     if options.network_key is not None:

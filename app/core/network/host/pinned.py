@@ -4,6 +4,7 @@
 calls them. Another version is refused at start rather than found out in operation.
 """
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -13,7 +14,12 @@ LIBP2P: Final = "0.8.1"
 
 
 def check_pinned() -> None:
-    """Raises Unsupported unless the libp2p that is installed is the one this package was made for."""
+    """Raises Unsupported unless the libp2p that is installed is the one this package was made for.
+
+    Its log is turned down at the same time: it reports as errors, with tracebacks, what any stranger that
+    hangs up can cause, and this package reports what matters of it.
+    """
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     try:
         found = version("libp2p")
     except PackageNotFoundError:

@@ -5,12 +5,15 @@ socket, its objects and its slot among the inbound connections: a node stops acc
 `max_connections` visits. And the muxer that was asked for is not the one that is used for Yamux.
 """
 
-from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn
+import trio
+from libp2p.abc import IMuxedConn, INetConn, IRawConnection, ISecureConn
 from libp2p.custom_types import TMuxerOptions, TProtocol, TSecurityOptions
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.metrics.swarm import SwarmEvent
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError
@@ -42,10 +45,21 @@ class Upgrader(TransportUpgrader):
         return muxer(conn, peer_id)
 
 
+class NoAutoConnector(AutoConnector):
+    """Dials nobody."""
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:  # noqa: ARG002
+        return
+
+
 class NodeSwarm(Swarm):
     """A swarm whose inbound connections leave nothing behind, under the network's key if it has one."""
 
     private_key: str | None = None
+
+    def _init_connection_management(self) -> None:
+        super()._init_connection_management()
+        self.auto_connector = NoAutoConnector(swarm=self)
 
     async def _do_handle_inbound_connection(
         self, read_write_closer: ReadWriteCloser, maddr: Multiaddr, failure_event: SwarmEvent
@@ -71,6 +85,16 @@ class NodeSwarm(Swarm):
         self, raw_conn: IRawConnection, peer_id: ID, pre_scope: object = None
     ) -> SwarmConn:
         return await super().upgrade_outbound_raw_conn(self._protected(raw_conn), peer_id, pre_scope)
+
+    def _schedule_auto_connect(self) -> None:
+        """Whom to dial is decided by the address book; libp2p redials whomever it has heard of."""
+
+    async def dial_peer(self, peer_id: ID) -> list[INetConn]:
+        """Refuses: connections come from `dial_addr` alone.
+
+        libp2p's own services dial whenever they want a stream, and so bring back a peer that was put out.
+        """
+        raise SwarmException(f"The peer {peer_id} is not connected.")
 
     def _protected(self, raw_conn: IRawConnection) -> IRawConnection:
         return raw_conn if self.private_key is None else ProtectedConn(raw_conn, self.private_key)
