@@ -7,9 +7,10 @@ tray, window, signal or desktop: answers are ended and kept, then the node stops
 
 import asyncio
 import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from secrets import token_hex
@@ -35,6 +36,7 @@ from app.ui.theme.theme import Theme
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 8.0
+_STUCK = -1
 
 StartNode = Callable[[], AbstractAsyncContextManager[Connection]]
 
@@ -56,7 +58,8 @@ def run_app(start_node: StartNode, *, theme: str, chats: Path) -> int:
     """Runs the app until the user quits; returns the exit code.
 
     `start_node` makes the node, entered and left on the app's loop. `theme` is "dark", "light" or
-    "system". Chats are kept in the folder `chats`. The code is 0, or 1 when the node failed.
+    "system". Chats are kept in the folder `chats`. The code is 0, or 1 when the node failed. A node that
+    does not stop cannot keep the app alive: then the process ends with code 1, without returning.
     """
     application = _Application(sys.argv[:1])
     application.setApplicationName("SwarmLLM")
@@ -71,7 +74,11 @@ def run_app(start_node: StartNode, *, theme: str, chats: Path) -> int:
         calling_on_signals(leave.set),
         asyncio.Runner(loop_factory=lambda: QtEventLoop(application)) as runner,
     ):
-        return runner.run(_run(start_node, theme=appearance, chats=chats, leave=leave))
+        code = runner.run(_run(start_node, theme=appearance, chats=chats, leave=leave))
+        if code == _STUCK:
+            logging.shutdown()
+            os._exit(1)
+        return code
 
 
 async def _run(start_node: StartNode, *, theme: Theme, chats: Path, leave: asyncio.Event) -> int:
@@ -90,12 +97,14 @@ async def _run(start_node: StartNode, *, theme: Theme, chats: Path, leave: async
             problem = await _serve(node, desk=desk, desktop=desktop, status=status, leave=leave)
             if problem is not None:
                 status.fails(problem)
-                await desktop.explain_failure(problem)
+                await _first(desktop.explain_failure(problem), leave.wait())
             status.stopping()
     finally:
         stopped = await node.stop()
         desktop.close()
-    return 1 if problem is not None or not stopped else 0
+    if not stopped:
+        return _STUCK
+    return 0 if problem is None and node.problem is None else 1
 
 
 async def _serve(
@@ -119,6 +128,17 @@ async def _serve(
         leaving.cancel()
 
 
+async def _first(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Runs until one of them is done, and cancels the others."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class _NodeHolder:
     """Enters and leaves the node in one task, as its own tasks and cancel scopes need it."""
 
@@ -132,6 +152,7 @@ class _NodeHolder:
         """The connection, or None when the node failed or the user left first."""
         self._connection = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(self._connection), name="node")
+        self._task.add_done_callback(_log_failure)
         wanted: set[asyncio.Future[Any]] = {self._connection, self._task, leaving}
         await asyncio.wait(wanted, return_when=asyncio.FIRST_COMPLETED)
         return self._connection.result() if self._connection.done() else None
@@ -148,11 +169,10 @@ class _NodeHolder:
         error = self._task.exception()
         if error is None:
             return None if self._release.is_set() else "The node ended."
-        log.error("The node failed.", exc_info=error)
         return str(error) or f"The node failed with {type(error).__name__}; the log says more."
 
     async def stop(self) -> bool:
-        """Leaves the node; False when it did not end in time or ended with an error."""
+        """Leaves the node; False when it did not end in time."""
         if self._task is None:
             return True
         self._release.set()
@@ -161,13 +181,16 @@ class _NodeHolder:
         await asyncio.wait({self._task}, timeout=STOP_SECONDS)
         if not self._task.done():
             log.error("The node did not stop within %s seconds and is abandoned.", STOP_SECONDS)
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=1)
             return False
-        return self._task.cancelled() or self._task.exception() is None
+        return True
 
     async def _hold(self, connection: asyncio.Future[Connection]) -> None:
         async with self._start_node() as made:
             if not connection.done():
                 connection.set_result(made)
             await self._release.wait()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("The node failed.", exc_info=error)
