@@ -16,7 +16,7 @@ from app.core.engine.worker.llama.context import Context, ContextOptions
 from app.core.engine.worker.llama.lib import L
 from app.core.engine.worker.llama.log import LogRoute
 from app.core.engine.worker.llama.model import Model
-from app.core.kernel.errors import LoadFailed
+from app.core.kernel.errors import LoadFailed, OutOfMemory
 from app.core.kernel.window import Window
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS: Final = 0.1
 MAX_OUTPUT_ROWS: Final = 64
 """Rows of logits that one batch of a slice may give: each is a whole vocabulary wide."""
+
+
+MAX_CELLS: Final = 1 << 22
+"""Tokens of all slots together. llama.cpp keeps some 50 bytes for each beside its keys and values, and
+touches them all, before it finds out whether the rest fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,10 @@ def _bounded(load: Load, model: Model) -> Load:
     context = load.context_tokens or model.trained_context
     if model.trained_context > 0:
         context = min(context, model.trained_context)
+    if context * load.slots > MAX_CELLS:
+        raise OutOfMemory(
+            f"{load.slots} slots of {context} tokens are more than the {MAX_CELLS} tokens a worker can hold."
+        )
     batch = max(min(load.batch_tokens, context), load.slots)
     chunk = max(1, min(load.prefill_chunk, batch))
     return msgspec.structs.replace(load, context_tokens=context, batch_tokens=batch, prefill_chunk=chunk)
