@@ -15,7 +15,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from tests.support.gguf_specs import Spec
+from tests.support.gguf_specs import HEADS, KV_HEADS, Spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +108,51 @@ def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
 def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
     special = r"conv1d|norm|ffn_gate_inp|ssm_a|shortconv\.conv|attn_rel"
     return len(shape) >= 2 and name.endswith("weight") and not re.search(special, name)
+
+
+def plain_llama(
+    path: Path,
+    *,
+    layers: int = 8,
+    width: int = 64,
+    vocabulary: int = 96,
+    seed: int = 0,
+    tied: bool = False,
+    alignment: int = 32,
+    shuffled: bool = False,
+    name: str = "Plain Llama",
+) -> Path:
+    """A small llama model whose tensors are written by hand, for tests that need no llama.cpp."""
+    rng = np.random.default_rng(seed)
+    tensors = {
+        "token_embd.weight": (vocabulary, width),
+        "output_norm.weight": (width,),
+        "rope_freqs.weight": (8,),
+    }
+    if not tied:
+        tensors["output.weight"] = (vocabulary, width)
+    for layer in range(layers):
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+            tensors[f"blk.{layer}.{part}.weight"] = (width, width)
+        for part in ("attn_norm", "ffn_norm"):
+            tensors[f"blk.{layer}.{part}.weight"] = (width,)
+    names = list(tensors)
+    if shuffled:
+        rng.shuffle(names)
+    metadata = {
+        "general.architecture": "llama",
+        "general.name": name,
+        "general.license": "apache-2.0",
+        ".block_count": layers,
+        ".context_length": 512,
+        ".embedding_length": width,
+        ".feed_forward_length": width,
+        HEADS: 4,
+        KV_HEADS: 4,
+        ".attention.layer_norm_rms_epsilon": 1e-5,
+        ".vocab_size": vocabulary,
+        "tokenizer.ggml.model": "no_vocab",
+    }
+    data = {key: random_tensor(key, tensors[key], rng) for key in names}
+    write_gguf(path, metadata, data, alignment=alignment)
+    return path

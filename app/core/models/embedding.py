@@ -30,6 +30,8 @@ def embed_rows(model: Stored, tokens: Sequence[int]) -> bytes:
         raise Conflict(f"The embedding of {manifest.name} is not on this node.")
     table = shard.tensors[0]
     bad = next((token for token in tokens if not 0 <= token < table.shape[1]), None)
+    if not tokens:
+        return b""
     if bad is not None:
         raise InvalidRequest(f"The token {bad} is not in the vocabulary of {manifest.name}.")
     with disk_errors(f"read the embedding of {manifest.name}"):

@@ -337,8 +337,8 @@ class Library:
         for model in self._models.values():
             if wanted in {model.id, model.manifest.name.lower(), model.local.name.lower()} - {""}:
                 return model
-        slug = names.model_id(name)
-        matches = [model for model in self._models.values() if wanted and model.id.startswith(slug)]
+        start = wanted.replace(" ", "-")
+        matches = [model for model in self._models.values() if start and model.id.startswith(start)]
         if len(matches) == 1:
             return matches[0]
         if matches:

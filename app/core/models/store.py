@@ -96,11 +96,11 @@ def repair_header(stored: Stored, shard: ShardRecord) -> None:
 def write_header(stored: Stored, shard: ShardRecord, header: bytes) -> None:
     """Puts `header` before the data, unless it is there already. The file's time stays that of its data."""
     path = stored.path(shard)
-    with path.open("r+b", buffering=0) as file:
-        if file.read(len(header)) == header:
+    with path.open("rb") as reading:
+        if reading.read(len(header)) == header:
             return
+    with path.open("r+b", buffering=0) as file:
         before = os.fstat(file.fileno())
-        file.seek(0)
         file.write(header)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
