@@ -3,7 +3,7 @@
 Works on any asyncio loop, Qt's included. Every failure is a ClientError.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -98,7 +98,7 @@ class Client:
 
     def chat(
         self, messages: Sequence[Message], *, model: str = "auto", options: Options | None = None
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """The answer to a conversation, piece by piece; the last piece is its Usage.
 
         Closing the iterator (aclose) or cancelling the task that reads it ends the generation.
@@ -107,7 +107,7 @@ class Client:
 
     def complete(
         self, prompt: str, *, model: str = "auto", options: Options | None = None
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """Text that continues `prompt`, without a chat template; as `chat` otherwise."""
         return self._deltas("/v1/completions", {"prompt": prompt}, model, options)
 
@@ -170,7 +170,7 @@ class Client:
 
     async def _deltas(
         self, path: str, body: Mapping[str, Any], model: str, options: Options | None
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         fields = msgspec.to_builtins(options or Options()) | {
             **body,
             "model": model,

@@ -37,7 +37,7 @@ from app.core.kernel.events import EventBus
 log = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
-BACKLOG: Final = 512
+BACKLOG: Final = 128
 SHUTDOWN_SECONDS: Final = 2.0
 
 

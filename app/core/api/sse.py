@@ -48,10 +48,10 @@ async def stream(
         first = await anext(chunks, None)
         if first is None:
             raise WorkerCrashed("The model ended without an answer; send the request again.")
-        response = web.StreamResponse(headers=HEADERS)
-        await response.prepare(request)
         outbox = Outbox()
         outbox.put(renderer.feed(first))
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
         pump = asyncio.create_task(
             _pump(chunks, renderer, outbox, request.transport), name="stream an answer"
         )

@@ -25,6 +25,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS: Final = frozenset({"/", "/health", "/health/ready", "/metrics"})
 ADMIN: Final = "/api/admin"
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+BEGUN: Final = web.RequestKey("begun", bool)
+"""Set once an answer's head is on its way."""
 HUNG_UP: Final = 499
 """What is logged as the status of a request whose client went away."""
 
@@ -54,6 +56,7 @@ class Guard:
         """For aiohttp's on_response_prepare."""
         response.headers.update(SECURITY_HEADERS)
         response.headers["X-Request-Id"] = request[REQUEST_ID]
+        request[BEGUN] = True
         response.headers.pop("Server", None)
         origin = request.headers.get("Origin")
         if origin is not None and self._origins.allows_page(origin):
@@ -121,6 +124,11 @@ class Guard:
         limiter.take(f"{request.remote} {holder}")
 
     def _problem(self, request: web.Request, problem: Problem) -> web.Response:
+        """Raises ConnectionAbortedError where an answer has begun: a second one would be read as its rest."""
+        if request.get(BEGUN):
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError
         response = web.Response(
             status=problem.status,
             body=self._error_body(request.path, problem),

@@ -215,6 +215,19 @@ async def test_thousands_of_idle_connections_keep_nobody_out() -> None:
             await running.aclose()
 
 
+async def test_a_head_that_does_not_arrive_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.core.api.server.KEEPALIVE_SECONDS", 0.2)
+    async with serving() as node:
+        port = int(node.url.rpartition(":")[2])
+        silent, _silent = await asyncio.open_connection("127.0.0.1", port)
+        slow, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/models HTTP/1.1\r\nHost: lo")
+        assert await asyncio.wait_for(silent.read(), 20) == b""
+        assert await asyncio.wait_for(slow.read(), 20) == b""
+        _silent.close()
+        writer.close()
+
+
 async def test_where_all_are_busy_the_next_is_told_so() -> None:
     async with serving(connections=2) as node:
         node.router.script = [*whole(*answer("Hel"))[:2], asyncio.Event()]
