@@ -95,3 +95,26 @@ async def test_hanging_up_cancels_the_import(file: Path) -> None:
             await response.content.readline()
             response.close()
         await asyncio.wait_for(library.cancelled.wait(), 10)
+
+
+class BrokenLibrary(ListedLibrary):
+    """Has a bug that shows only after the answer has begun."""
+
+    async def import_file(
+        self, path: Path, *, name: str | None = None, progress: Callable[[float], None]
+    ) -> Entry:
+        progress(0.5)
+        await asyncio.sleep(0.01)
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.logs_errors
+async def test_a_bug_in_the_middle_cuts_the_answer_off(file: Path) -> None:
+    async with serving(Node(library=BrokenLibrary())) as node, aiohttp.ClientSession(node.url) as http:
+        headers = {"Authorization": f"Bearer {SESSION_TOKEN}"}
+        async with http.post(URL, json={"path": str(file)}, headers=headers) as response:
+            assert response.status == 200
+            with pytest.raises(aiohttp.ClientError):
+                await response.read()
+        async with http.get("/health") as response:
+            assert response.status == 200
