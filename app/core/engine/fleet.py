@@ -16,6 +16,7 @@ from app.core.engine.limits import (
     Plan,
     plan_load,
     seconds_between_pings,
+    stall_allowance,
     thread_bound,
     usable_memory,
 )
@@ -176,7 +177,8 @@ class Fleet:
 
     async def _until_loaded(self, entry: Entry) -> None:
         assert entry.started is not None
-        await asyncio.wait([entry.started])
+        if not entry.started.done():
+            await asyncio.wait([entry.started])
         if entry.started.cancelled():
             raise WorkerCrashed(f"Model {entry.key.model!r} was unloaded while it was being loaded.")
         entry.started.result()
@@ -261,6 +263,7 @@ class Fleet:
         self._entries[key] = entry
         entry.started = asyncio.create_task(self._load(entry), name=f"load {key.model}")
         entry.started.add_done_callback(_retrieve)
+        self._governor.wake()
         return entry
 
     async def _load(self, entry: Entry) -> None:
@@ -340,12 +343,12 @@ class Fleet:
         if entry.ready and entry.idle and 0 < self._limits.idle_seconds <= unused:
             self._end(entry, "idle")
         elif entry.leases or entry.link.sequences or not entry.ready:
-            entry.link.check_pulse(self._limits.stall_seconds)
+            entry.link.check_pulse(stall_allowance(self._limits, model_bytes=entry.size))
 
     # Waiting
 
     def _links(self) -> list[WorkerLink]:
-        return [entry.link for entry in self._entries.values() if entry.ready]
+        return [entry.link for entry in self._entries.values() if entry.link.alive]
 
     def _announce(self) -> None:
         """Wakes everybody who waits for a change."""

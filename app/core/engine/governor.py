@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from app.core.engine.machine import Machine
-from app.core.engine.threads import LoadMeter, ThreadPolicy
+from app.core.engine.threads import Load, LoadMeter, ThreadPolicy
 from app.core.engine.worker_link import WorkerLink
 
 log = logging.getLogger(__name__)
@@ -48,29 +48,35 @@ class Governor:
 
     async def _run(self, links: Callable[[], Sequence[WorkerLink]]) -> None:
         while True:
-            await self._busy.wait()
+            if not self._busy.is_set():
+                await self._busy.wait()
+                self._meter = LoadMeter()
+                self._sample(links())
             await asyncio.sleep(SAMPLE_SECONDS)
-            running = links()
-            busy = [link for link in running if link.open_requests]
+            alive = links()
+            busy = [link for link in alive if link.open_requests]
             if not busy:
                 self._busy.clear()
             # Slices are stages of pipelines, which seldom compute at the same time.
             wholes = sum(link.whole for link in busy)
-            self._adjust(running, wholes + (len(busy) > wholes))
+            self._adjust(alive, wholes + (len(busy) > wholes))
 
-    def _adjust(self, running: Sequence[WorkerLink], active: int) -> None:
-        pids = [link.pid for link in running]
-        load = self._meter.sample(
+    def _sample(self, alive: Sequence[WorkerLink]) -> Load | None:
+        pids = [link.pid for link in alive]
+        return self._meter.sample(
             now=self._clock(),
             busy=self._machine.busy_seconds(),
             workers=self._machine.process_seconds(pids),
             waits=self._machine.waits(pids),
         )
+
+    def _adjust(self, alive: Sequence[WorkerLink], active: int) -> None:
+        load = self._sample(alive)
         if load is None:
             return
         threads = self._policy.threads_for(load, active)
         if threads != self.threads:
             log.debug("Workers compute with %d threads: %s, %d active.", threads, load, active)
         self.threads = threads
-        for link in running:
+        for link in alive:
             link.set_threads(threads)

@@ -2,23 +2,29 @@
 
 import asyncio
 from collections import deque
+from typing import Final
 
 import msgspec
 
 from app.core.engine.messages import Done, Failed, Finished, Piece, Report, Started
-from app.core.kernel.errors import SwarmError, error_from_code
+from app.core.kernel.errors import SwarmError, WorkerCrashed, error_from_code
+
+MAX_REPORTS: Final = 1 << 22
+"""Per request: more than the tokens of the longest context times the most choices."""
 
 
 class Inbox:
     """A queue that the reader never waits for: behind a slow consumer text is put together, not dropped.
 
-    At most `bound` reports wait plus, per choice, one piece that keeps growing.
+    At most `bound` reports wait plus, per choice, one piece that keeps growing. A worker that reports
+    without end is cut off.
     """
 
     def __init__(self, *, request: int, bound: int) -> None:
         self.request = request
         self._bound = bound
         self._waiting: deque[tuple[Report, bytes]] = deque()
+        self._count = 0
         self._growing: dict[int, list[Piece]] = {}
         self._error: SwarmError | None = None
         self._wakeup: asyncio.Future[None] | None = None
@@ -27,6 +33,10 @@ class Inbox:
         """Takes a report in, and tells whether it is the request's last."""
         if isinstance(report, Failed):
             self.fail(error_from_code(report.code, report.message, report.param))
+            return True
+        self._count += 1
+        if self._count > MAX_REPORTS:
+            self.fail(WorkerCrashed("The worker reported more than any answer can hold."))
             return True
         if isinstance(report, Piece) and (self._growing or len(self._waiting) >= self._bound):
             self._growing.setdefault(report.choice, []).append(report)

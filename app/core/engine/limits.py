@@ -16,6 +16,8 @@ WORKER_OVERHEAD: Final = 192 * MIB
 """A worker's interpreter, libraries and compute buffers."""
 MEMORY_RESERVE: Final = 512 * MIB
 """Left to the rest of the machine."""
+STALL_MODEL: Final = 8 * GIB
+"""Models up to this size are granted `stall_seconds`, larger ones in proportion more."""
 KV_SHARE: Final = 0.5
 PREFIX_SHARE: Final = 0.25
 
@@ -102,3 +104,8 @@ def thread_bound(limits: EngineLimits, *, cores: int) -> int:
 def seconds_between_pings(limits: EngineLimits) -> float:
     """Pings are due often enough to notice a stall not much later than it may last."""
     return min(5.0, max(0.05, math.floor(limits.stall_seconds * 100 / 4) / 100))
+
+
+def stall_allowance(limits: EngineLimits, *, model_bytes: int) -> float:
+    """Seconds without a sign of life that a worker is granted: a tick of a very large model takes long."""
+    return limits.stall_seconds * max(1.0, model_bytes / STALL_MODEL)

@@ -87,11 +87,17 @@ class Process:
             self._reader.join(1.0)
         return self._child.returncode
 
-    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawn(self, theirs: socket.socket) -> Child:
         environment = worker_environment(os.environ)
         if sys.platform == "win32":
+            # A venv's python.exe only starts the real one, but a socket is shared with one process only.
+            program = self._command[0]
+            base = getattr(sys, "_base_executable", program)
+            if program == sys.executable and base != program:
+                environment["__PYVENV_LAUNCHER__"] = program
+                program = base
             child = subprocess.Popen(
-                [*self._command, "--share"],
+                [program, *self._command[1:], "--share"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -101,16 +107,17 @@ class Process:
             assert child.stdin is not None
             with child.stdin as stdin:
                 stdin.write(theirs.share(child.pid))
-            return child
-        return subprocess.Popen(
-            [*self._command, "--fd", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-            pass_fds=(theirs.fileno(),),
-            process_group=0,
-        )
+        else:
+            child = subprocess.Popen(
+                [*self._command, "--fd", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,
+            )
+        return child
 
     def _read_stderr(self) -> None:
         assert self._child is not None

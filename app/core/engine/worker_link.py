@@ -148,7 +148,8 @@ class WorkerLink:
             self._connection.send(command)
 
     def set_threads(self, threads: int) -> None:
-        if threads != self.threads:
+        """From the next tick on; what is still loading keeps what it was loaded with."""
+        if threads != self.threads and self._info is not None:
             self.threads = threads
             self.tell(SetThreads(decode=threads, prefill=threads))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from app.core.kernel.errors import SwarmError
+from app.core.kernel.errors import InvalidRequest, SwarmError
 from app.core.kernel.generation import Message, Tool, ToolCall
 
 NEEDLE: Final = "n33dle"
@@ -23,6 +23,10 @@ You can call these functions, each described by a JSON schema:
 To call a function, answer with nothing but one JSON object per call:
 {{"name": <function name>, "arguments": <object with its arguments>}}
 Only call a function where it helps; otherwise answer in plain text."""
+
+
+class TemplateRefused(InvalidRequest):
+    """The template itself raised an exception about the conversation."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,17 @@ from typing import Any, Final
 
 import msgspec
 
-from app.core.engine.chat.conversation import Abilities, abilities, adapt, merge_turns, plain, template_tools
+from app.core.engine.chat.conversation import (
+    Abilities,
+    TemplateRefused,
+    abilities,
+    adapt,
+    merge_turns,
+    plain,
+    template_tools,
+)
 from app.core.engine.chat.families import FAMILIES, THOUGHTS, TURN_ENDS, detect_family, opened_thoughts
 from app.core.engine.chat.grammar import ToolGrammar
-from app.core.engine.chat.template import TemplateRefused, render
 from app.core.kernel.errors import InvalidRequest, Unsupported
 from app.core.kernel.generation import Message, Tool, ToolChoice
 
@@ -113,6 +120,8 @@ def _render(
 
 def _with_tools(source: str, variables: Mapping[str, Any], tools: list[dict[str, Any]] | None) -> str:
     """Without tools the variable is None, as in transformers; some templates can only take a list."""
+    from app.core.engine.chat.template import render  # noqa: PLC0415 - the node needs no Jinja2
+
     try:
         return render(source, {**variables, "tools": tools})
     except TemplateRefused:

@@ -16,15 +16,12 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from app.core.engine.chat.conversation import TemplateRefused
 from app.core.kernel.errors import InvalidRequest, Unsupported
 
 MAX_TEMPLATE: Final = 1 << 20
 MAX_OUTPUT: Final = 16 << 20
 MAX_PRODUCT: Final = 1 << 20
-
-
-class TemplateRefused(InvalidRequest):
-    """The template itself raised an exception about the conversation."""
 
 
 class GenerationBlocks(Extension):
