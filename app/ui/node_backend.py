@@ -7,7 +7,7 @@ from typing import Literal, cast
 from PySide6.QtCore import QLocale
 
 from app.client import Client, ClientError
-from app.client.types import Delta, Finished, Message, Model, Options, Reasoning, Text, Usage
+from app.client.types import Finished, Message, Model, Options, Reasoning, Text, Usage
 from app.ui.backend import (
     AnswerPart,
     BackendError,
@@ -43,7 +43,7 @@ class NodeBackend:
         stream = self._client.chat(messages, model=model, options=Options(session_id=session))
         finish = "stop"
         with _spoken():
-            async with aclosing(cast(AsyncGenerator[Delta, None], stream)) as deltas:
+            async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if isinstance(delta, Text):
                         yield TextPart(text=delta.text)

@@ -47,7 +47,7 @@ async def node(script: ApiScript, *, fail: str, fail_later: str, hang: bool) -> 
             if fail_later:
                 raise RuntimeError(fail_later) from None
             raise
-        while hang:
+        while hang:  # noqa: ASYNC110
             await asyncio.sleep(3600)
     say("node stopped")
 

@@ -129,7 +129,9 @@ class Composer(QWidget):
     def set_ready(self, ready: bool, placeholder: str) -> None:
         """Without a node and a model nothing can be sent; what was typed stays."""
         self._ready = ready
-        self._input.setPlaceholderText(placeholder)
+        if placeholder != self._input.placeholderText():
+            self._input.setPlaceholderText(placeholder)
+            self._input.viewport().update()
         self._update()
 
     def set_busy(self, busy: bool) -> None:

@@ -67,7 +67,7 @@ class EmptyState(QWidget):
             self._lead.setText(
                 self.tr(
                     "The built-in guide is a tiny demonstration model. It knows a little about SwarmLLM and "
-                    "nothing else, so its answers can be wrong. These questions suit it:"
+                    "nothing else, and its answers can be wrong."
                 )
             )
         else:

@@ -11,7 +11,10 @@ from app.ui.widgets.roles import label
 
 
 class Header(QWidget):
-    """`model_chosen` carries the id of the model that the user picked."""
+    """`model_chosen` carries the id of the model that the user picked.
+
+    A demonstration model is labelled so, unless its name already says it.
+    """
 
     model_chosen = Signal(str)
 
@@ -48,7 +51,8 @@ class Header(QWidget):
         self._picker.setCurrentIndex(self._picker.findData(chosen))
         self._picker.setVisible(bool(models))
         blocker.unblock()
-        self._badge.setVisible(any(m.demonstration for m in models if m.id == chosen))
+        unnamed = (m for m in models if m.id == chosen and "demonstration" not in m.name.lower())
+        self._badge.setVisible(any(model.demonstration for model in unnamed))
 
     def _picked(self, index: int) -> None:
         self.model_chosen.emit(self._picker.itemData(index))
