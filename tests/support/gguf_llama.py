@@ -1,6 +1,7 @@
 """Child process that runs real llama.cpp, whose failures end a process.
 
 python -m tests.support.gguf_llama wanted PROBE.gguf
+python -m tests.support.gguf_llama quantize SOURCE.gguf TARGET.gguf Q8_0|Q4_K_M
 python -m tests.support.gguf_llama exact MODEL.gguf ROOT JSON
     JSON is a list of chains; a chain is {"parts": [[first, last, embedding, head], ...], "shard_size_mb": n}.
     Prints for each chain the greatest difference of its logits from the whole model's, or why it was refused.
@@ -201,9 +202,18 @@ async def exact(source: str, root: str, chains: list[dict[str, Any]]) -> list[An
     return results
 
 
+def quantize(source: str, target: str, kind: str) -> None:
+    options = llama.llama_model_quantize_default_params()
+    options.ftype, options.nthread = {"Q8_0": 7, "Q4_K_M": 15}[kind], 1
+    if llama.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(options)):
+        raise RuntimeError("quantizing failed: " + "".join(MESSAGES[-3:]))
+
+
 def main(arguments: list[str]) -> None:
     if arguments[0] == "wanted":
         result: Any = wanted(arguments[1])
+    elif arguments[0] == "quantize":
+        result = quantize(*arguments[1:])
     else:
         result = asyncio.run(exact(arguments[1], arguments[2], json.loads(arguments[3])))
     print(json.dumps(result))  # noqa: T201

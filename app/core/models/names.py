@@ -29,8 +29,10 @@ def quantization_name(metadata: Metadata, tensors: Iterable[Tensor]) -> str:
 
 def display_name(metadata: Metadata, stem: str, quantization: str) -> str:
     """A name for people: the model's own, or its file's, with the quantization behind it."""
-    name = _clean(metadata.text("general.name") or "") or _clean(stem.replace("_", " ").replace("-", " "))
-    found = _QUANTIZATION.search(_clean(stem))
+    stem = _clean(stem)
+    found = _QUANTIZATION.search(stem)
+    plain = _QUANTIZATION.sub("", stem).replace("_", " ").replace("-", " ")
+    name = _clean(metadata.text("general.name") or "") or _clean(plain)
     label = found[1].upper() if found else quantization
     if _slug(name).endswith(_slug(label)):
         return name[:MAX_NAME]

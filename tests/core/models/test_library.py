@@ -20,6 +20,7 @@ from app.core.kernel.errors import (
 )
 from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.models import importing, store
+from app.core.models.library import Library
 from app.core.models.manifest import decode, encode
 from tests.support.gguf_library import library_at, mounted, needs_mount, remount, reraise
 from tests.support.gguf_models import plain_llama
@@ -237,10 +238,16 @@ async def test_a_shard_changed_while_the_node_was_off_is_checked_at_start(
     harmless = folder / "shards" / "006-layers.gguf"
     os.utime(harmless, ns=(1, 1))
     async with library_at(tmp_path / "models") as library:
-        while any(shard.state == "suspect" for shard in library.find(folder.name).shards):
-            await asyncio.sleep(0.01)
+        await proven(library, folder.name)
         states = [shard.state for shard in library.find(folder.name).shards]
         assert states[5:7] == ["quarantined", "present"]
+
+
+async def proven(library: Library, model: str) -> None:
+    """Waits until the library has checked everything that changed behind its back."""
+    async with asyncio.timeout(30):
+        while any(shard.state == "suspect" for shard in library.find(model).shards):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def flip_last_bit(path: Path) -> None:
@@ -306,8 +313,7 @@ async def test_lost_notes_are_made_anew(tmp_path: Path, source: Path) -> None:
     folder = await imported(tmp_path / "models", source)
     (folder / "local.json").write_bytes(b"nonsense")
     async with library_at(tmp_path / "models") as library:
-        while any(shard.state == "suspect" for shard in library.find(folder.name).shards):
-            await asyncio.sleep(0.01)
+        await proven(library, folder.name)
         assert library.find(folder.name).complete
 
 
@@ -333,11 +339,14 @@ async def test_opening_the_same_window_again_writes_nothing(tmp_path: Path, sour
     async with library_at(tmp_path / "models") as library:
         model = (await library.import_file(source)).id
         first = await library.window(model, 2, 5)
-        times = [os.stat(file).st_mtime_ns for file in first.files]
-        inodes = [os.stat(file).st_ino for file in first.files]
+        before = [identity(file) for file in first.files]
         assert await library.window(model, 2, 5) == first
-        assert [os.stat(file).st_mtime_ns for file in first.files] == times
-        assert [os.stat(file).st_ino for file in first.files] == inodes
+        assert [identity(file) for file in first.files] == before
+
+
+def identity(file: str) -> tuple[int, int]:
+    stat = Path(file).stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 async def test_data_never_changes_however_windows_are_opened(tmp_path: Path, source: Path) -> None:
