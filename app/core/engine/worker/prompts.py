@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from app.core.engine import chat
 from app.core.engine.messages import ChatPrompt, Generate, Prompt, TextPrompt
-from app.core.engine.worker import grammar
+from app.core.engine.worker import gbnf, grammar, schema
 from app.core.engine.worker.llama.model import Model
 from app.core.engine.worker.sampling import check, compiled
 from app.core.engine.worker.slots import Task
@@ -93,13 +93,13 @@ class Prompter:
         tokens = self._model.tokenize(text, add_special=not has_bos, parse_special=True)
         if not len(tokens):
             raise InvalidRequest("The conversation renders to an empty prompt.", param="messages")
-        gbnf = None
+        rules = None
         if prepared.tool_grammar is not None:
-            gbnf = chat.grammar(prepared.tool_grammar, json_schema_to_gbnf=grammar.schema_to_gbnf)
+            rules = chat.grammar(prepared.tool_grammar, json_schema_to_gbnf=schema.to_gbnf)
         return Rendered(
             tokens=tokens,
             stops=prepared.stops,
-            gbnf=gbnf,
+            gbnf=rules,
             visible=self._single_tokens(prepared.preserved),
             tail=text[-TAIL:],
         )
@@ -114,13 +114,14 @@ class Prompter:
 
     def _grammar(self, command: Generate, rendered: Rendered) -> str | None:
         asked = command.sampling.grammar
-        gbnf = rendered.gbnf
-        if gbnf is None and asked is not None:
-            gbnf = grammar.to_gbnf(asked)
-        if gbnf is not None:
-            grammar.check(gbnf)
-            compiled(self._model, gbnf).close()
-        return gbnf
+        text = rendered.gbnf
+        if text is not None:
+            gbnf.check(text)
+        elif asked is not None:
+            text = grammar.to_gbnf(asked)
+        if text is not None:
+            compiled(self._model, text).close()
+        return text
 
     @property
     def bos_token(self) -> str:

@@ -2,14 +2,13 @@
 
 `import llama_cpp` runs an `__init__` that imports the Llama class, chat formats, jinja2 and diskcache:
 0.15 s and 22 MB that no worker needs. So the package is entered under its own name but without its
-`__init__`; the low-level module and the grammar module import nothing from it.
+`__init__`; the low-level module imports nothing from it.
 """
 
 import ctypes
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
 
@@ -28,11 +27,9 @@ def _enter_package(name: str) -> None:
 _enter_package("llama_cpp")
 
 from llama_cpp import llama_cpp as _bindings  # noqa: E402
-from llama_cpp import llama_grammar as _grammars  # noqa: E402
 
 # Any: the bindings are ctypes functions whose annotations describe Python types that do not exist.
 L: Any = _bindings
-json_schema_to_gbnf: Callable[[str], str] = _grammars.json_schema_to_gbnf
 
 
 def address_function(name: str, *argtypes: Any) -> Any:
