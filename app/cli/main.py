@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from app.cli import exits
 from app.cli.host import CommandError, Host
@@ -19,6 +20,7 @@ Command = Callable[[argparse.Namespace, Host], int]
 
 def run(argv: Sequence[str], *, host: Host) -> int:
     """Carries out the command line `argv` (without the program's name); returns the exit code."""
+    _tolerate_any_text()
     try:
         arguments = parse(list(argv))
     except SystemExit as asked:
@@ -34,6 +36,13 @@ def run(argv: Sequence[str], *, host: Host) -> int:
         # Whoever read the output has gone; flushing at exit would only fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.FAILURE
+
+
+def _tolerate_any_text() -> None:
+    """A terminal whose encoding lacks a sign, as on older Windows, gets a substitute and not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _command(name: str) -> Command:

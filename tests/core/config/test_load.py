@@ -1,10 +1,14 @@
 """Settings: order of sources, provenance, and one-line errors."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.core.config.load import LoadedSettings, load_settings
+from app.core.config.options import WrongValue
 from app.core.config.settings import all_options, default_data_dir
 from app.core.kernel.errors import ConfigError
 
@@ -168,3 +172,31 @@ def test_every_default_keeps_its_own_bounds(tmp_path: Path) -> None:
         elif not isinstance(option.default, Path):
             assert option.from_toml(option.default, tmp_path) == option.default
         assert option.description.endswith(".")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=30), st.sampled_from(sorted(all_options())))
+def test_any_text_gives_a_value_in_bounds_or_one_line(text: str, key: str) -> None:
+    option, base = all_options()[key], Path("/base")
+    refusal = "must be "
+    try:
+        value = option.from_text(text, base)
+        assert isinstance(value, Path) or value is None or option.from_toml(value, base) == value
+    except WrongValue as error:
+        refusal = str(error)
+    assert refusal.startswith("must be ")
+    assert "\n" not in refusal
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60) | st.text(alphabet="[]=.\"'abnode_listport0123456789\n#{},-", max_size=60))
+def test_any_config_file_is_read_or_refused_in_one_line(content: bytes | str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.toml"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        said = ""
+        try:
+            load(file=file)
+        except ConfigError as error:
+            said = str(error)
+    assert "\n" not in said

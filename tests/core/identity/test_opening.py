@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.core.identity.keys import load_api_key, load_node_key
-from app.core.identity.opening import open_secrets
+from app.core.identity.opening import open_secrets, read_secret
 from app.core.kernel.errors import SecretsError
 from tests.core.identity.conftest import UseKeychain
 from tests.support.keyring_service import SecretService
@@ -108,6 +108,36 @@ async def test_plain_files_move_to_a_vault_when_a_passphrase_comes(data_dir: Pat
     assert moved.backend == "vault"
     assert (await load_node_key(moved)).node_id == node.node_id
     assert not (data_dir / "secrets").exists()
+
+
+@pytest.mark.usefixtures("no_keychain")
+@pytest.mark.parametrize("step", ["write_record", "_remove_moved"])
+async def test_a_move_that_was_cut_off_is_finished_at_the_next_start(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    node = await load_node_key(await open_secrets(data_dir, {}))
+
+    def cut_off(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"app.core.identity.opening.{step}", cut_off)
+        with pytest.raises(InterruptedError):
+            await open_secrets(data_dir, VAULT)
+    moved = await open_secrets(data_dir, VAULT)
+    assert moved.backend == "vault"
+    assert (await load_node_key(moved)).node_id == node.node_id
+    assert not (data_dir / "secrets").exists()
+
+
+@pytest.mark.usefixtures("no_keychain")
+@pytest.mark.parametrize("environ", [VAULT, {}], ids=["vault", "file"])
+async def test_one_secret_can_be_read_beside_a_running_node(data_dir: Path, environ: dict[str, str]) -> None:
+    assert await read_secret(data_dir, environ, "api_key") is None
+    api = await load_api_key(await open_secrets(data_dir, environ))
+    before = all_bytes(data_dir)
+    assert await read_secret(data_dir, VAULT, "api_key") == api
+    assert all_bytes(data_dir) == before
 
 
 async def test_a_node_of_the_keychain_does_not_start_anew_without_it(
