@@ -68,6 +68,7 @@ class Prose(AutoText):
 def typeset(document: QTextDocument, palette: Palette, *, colour: str) -> None:
     """Gives a document made from Markdown its line heights, gaps, heading sizes and colours."""
     everything = QTextCursor(document)
+    everything.beginEditBlock()
     everything.select(QTextCursor.SelectionType.Document)
     base = QTextCharFormat()
     base.setForeground(QColor(colour))
@@ -76,6 +77,7 @@ def typeset(document: QTextDocument, palette: Palette, *, colour: str) -> None:
     while block.isValid():
         _typeset_block(document, block, palette)
         block = block.next()
+    everything.endEditBlock()
 
 
 def _typeset_block(document: QTextDocument, block: QTextBlock, palette: Palette) -> None:
