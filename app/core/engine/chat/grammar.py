@@ -67,7 +67,9 @@ def _root(family: Family, description: ToolGrammar) -> str:
 
 def _call(family: Family, tool: Tool, arguments: str) -> str:
     if family.named:
-        return f"{literal(f'{family.call_prefix}{tool.name}[ARGS]')} {arguments}"
+        opening = literal(f"{family.call_prefix}{tool.name}{family.name_suffix}")
+        closing = f" {literal(family.call_suffix)}" if family.call_suffix else ""
+        return f"{opening} {arguments}{closing}"
     name = json.dumps(tool.name, ensure_ascii=False)
     before = f'{family.call_prefix}{{"name": {name}, "{family.arguments_key}": '
     return f"{literal(before)} {arguments} {literal('}' + family.call_suffix)}"

@@ -49,7 +49,7 @@ class AnswerParser:
         self._parallel = parallel
         self._new_id = new_id
         self._tags = self._family.tags if tools else ()
-        self._text_markers = Markers([tag.opener for tag in self._tags])
+        self._text_markers = Markers([tag.opener for tag in self._tags] + list(self._family.noise))
         self._openers = self._possible_openers()
         self._buffer = ""
         self._held = ""
@@ -120,7 +120,10 @@ class AnswerParser:
         if opener:
             self._text(self._buffer[:at])
             self._buffer = self._buffer[at + len(opener) :]
-            self._begin_tag(opener)
+            if opener in self._family.noise:
+                self._begin_noise(opener)
+            else:
+                self._begin_tag(opener)
             return True
         keep = self._text_markers.partial(self._buffer)
         self._text(self._buffer[: len(self._buffer) - keep])
@@ -175,6 +178,7 @@ class AnswerParser:
             (thoughts.opener, self._begin_thoughts) for thoughts in THOUGHTS
         ]
         openers += [(tag.opener, self._begin_tag) for tag in self._tags]
+        openers += [(noise, self._begin_noise) for noise in self._family.noise]
         if self._tools and self._family.bare_json:
             openers += [(fence, self._begin_fence) for fence in FENCES]
             openers.append((BARE.opener, self._begin_bare))
@@ -184,6 +188,10 @@ class AnswerParser:
         self._thoughts = next(thoughts for thoughts in THOUGHTS if thoughts.opener == opener)
         self._held = ""
         self._mode = self._thinking
+
+    def _begin_noise(self, _: str) -> None:
+        self._held = ""
+        self._mode = self._fresh
 
     def _begin_tag(self, opener: str) -> None:
         tag = next(tag for tag in self._tags if tag.opener == opener)

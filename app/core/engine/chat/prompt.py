@@ -1,5 +1,6 @@
 """From a conversation to the text that a model continues."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +17,7 @@ from app.core.engine.chat.conversation import (
     plain,
     template_tools,
 )
-from app.core.engine.chat.families import FAMILIES, THOUGHTS, TURN_ENDS, detect_family, opened_thoughts
+from app.core.engine.chat.families import FAMILIES, THOUGHTS, detect_family, opened_thoughts, turn_ends
 from app.core.engine.chat.grammar import ToolGrammar
 from app.core.kernel.errors import InvalidRequest, Unsupported
 from app.core.kernel.generation import Message, Tool, ToolChoice
@@ -29,6 +30,8 @@ CHATML: Final = """\
 {{ '<|im_start|>assistant\\n' }}
 {%- endif -%}
 """
+MARKER_PART: Final = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")
+"""Longer markers consist of several tokens, such as <|channel|>analysis<|message|>."""
 RESERVED: Final = frozenset(
     {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "strftime_now"}
 )
@@ -83,7 +86,7 @@ def prepare(
     return PreparedPrompt(
         text=text,
         family=family,
-        stops=tuple(end for end in TURN_ENDS if end in source),
+        stops=turn_ends(source),
         preserved=_preserved(family, bool(offered)),
         tool_grammar=_grammar(family, forced, parallel_tool_calls, text, source) if forced else None,
     )
@@ -164,12 +167,14 @@ def _forced(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:
 
 
 def _preserved(family: str, tools: bool) -> tuple[str, ...]:
+    known = FAMILIES[family]
     markers = [marker for thoughts in THOUGHTS for marker in (thoughts.opener, thoughts.closer)]
+    markers += known.noise
     if tools:
-        for tag in FAMILIES[family].tags:
-            markers += [tag.opener, *([tag.closer] if tag.closer else [])]
-        markers += ["[ARGS]", "[CALL_ID]"] if "mistral" in family else []
-    return tuple(markers)
+        for tag in known.tags:
+            markers += [tag.opener, tag.closer or "", known.name_suffix]
+    parts = [part for marker in markers for part in MARKER_PART.findall(marker)]
+    return tuple(dict.fromkeys(parts))
 
 
 def _grammar(family: str, tools: tuple[Tool, ...], parallel: bool, text: str, source: str) -> ToolGrammar:

@@ -1,18 +1,33 @@
 """Reads what follows a tool call marker: one call, a list of them, `name{...}`, or a maker's own markup."""
 
+# ruff: noqa: RUF001 - DeepSeek's markers are made of these characters
+
 import ast
 import json
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from app.core.engine.chat.families import Tag
-from app.core.engine.chat.jsonscan import SPACE, CallReader, CallSink, Outcome, ValueEnd, calls_in
+from app.core.engine.chat.jsonscan import (
+    SPACE,
+    CallReader,
+    CallSink,
+    Outcome,
+    ValueEnd,
+    arguments_text,
+    calls_in,
+)
 from app.core.kernel.generation import Tool
 
 MAX_NAME: Final = 256
-NAMED: Final = re.compile(r"\s*([\w.\-]+)\s*(?:\[CALL_ID\]\w*)?\s*(?:\[ARGS\])?\s*\{")
-NAMED_SO_FAR: Final = re.compile(r"\s*[\w.\-]*\s*(?:\[[\w\[\]]*\s*)?\Z")
+NAMED: Final = re.compile(
+    r"\s*(?:function<｜tool▁sep｜>)?(?:functions\.)?([\w.\-]+)(?::\d+)?"
+    r"(?:\s|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|\[CALL_ID\]\w*|\[ARGS\]|```(?:json)?"
+    r"|<\|channel\|>commentary|<\|constrain\|>|json|<\|message\|>)*\{"
+)
+NAMED_SO_FAR: Final = re.compile(r"[\w.\-:\s\[\]<>|｜▁`]*\Z")
 MAX_CODE: Final = 1 << 16
 INTERPRETERS: Final = ("python", "ipython", "code_interpreter")
 BUILT_IN: Final = re.compile(r"\s*(\w+)\.call\((.*)\)\s*\Z", re.DOTALL)
@@ -32,9 +47,9 @@ class TaggedReader:
     def __init__(self, *, sink: CallSink, tag: Tag, tools: Sequence[Tool]) -> None:
         self._sink = sink
         self._closer = tag.closer
-        self._code = tag.code
+        self._kind = tag.kind
         self._tools = tools
-        self._step: Callable[[], Outcome | None] = self._markup_body if tag.markup else self._start
+        self._step: Callable[[], Outcome | None] = self._markup_body if tag.kind == "markup" else self._start
         self._raw = ""
         self._at = 0
         self._searched = 0
@@ -75,10 +90,10 @@ class TaggedReader:
             return Outcome.DONE
         return Outcome.BROKEN
 
-    def _char(self) -> str | None:
-        """The next character that is not white space; the position moves onto it."""
+    def _char(self, skipped: str = SPACE) -> str | None:
+        """The next character that is not `skipped`; the position moves onto it."""
         while self._at < len(self._raw):
-            if self._raw[self._at] not in SPACE:
+            if self._raw[self._at] not in skipped:
                 return self._raw[self._at]
             self._at += 1
         return None
@@ -93,10 +108,10 @@ class TaggedReader:
         elif char == "{":
             self._call = CallReader(sink=self._sink, known=None)
             self._step = self._object
-        elif self._code:
-            self._step = self._python
-        elif self._closer is None:
+        elif self._kind == "named":
             self._step = self._named
+        elif self._kind == "code" or self._closer is None:
+            self._step = self._python
         else:
             self._step = self._markup_body
         return Outcome.MORE
@@ -135,7 +150,7 @@ class TaggedReader:
         if self._closer is None:
             return Outcome.DONE
         at = self._at
-        if self._char() is None:
+        if self._char(SPACE + "`") is None:
             return None
         rest = self._raw[self._at : self._at + len(self._closer)]
         if rest == self._closer:
@@ -164,7 +179,10 @@ class TaggedReader:
         self._at, complete = self._value.scan(self._raw, at)
         if self._at > at:
             self._sink.arguments(self._raw[at : self._at])
-        return Outcome.DONE if complete else None
+        if not complete:
+            return None
+        self._step = self._close
+        return Outcome.MORE
 
     def _markup_body(self) -> Outcome | None:
         assert self._closer is not None
@@ -191,14 +209,20 @@ class TaggedReader:
 
 
 def markup_calls(body: str, tools: Sequence[Tool]) -> list[tuple[str, str]]:
-    """Calls written as `<function=f><parameter=p>v</parameter></function>` (Qwen3 Coder) or as
-    `f<arg_key>p</arg_key><arg_value>v</arg_value>` (GLM); the values' types follow the tool's schema.
+    """Calls written as `<function=f><parameter=p>v</parameter></function>` (Qwen3 Coder), as
+    `<function=f>{...}</function>` (Functionary), as `f<arg_key>p</arg_key><arg_value>v</arg_value>` (GLM) or
+    as `[f(p="v")]` (LFM2); values without a type of their own get their parameter's.
     """
+    if body.lstrip().startswith("["):
+        return calls_in(body, None) or listed_calls(body)
     found = FUNCTION.match(body)
     if not found:
         return calls_in(body, None) or []
     name, inside = found.groups()
     known = {tool.name for tool in tools}
+    if inside.startswith("{"):
+        arguments_given = arguments_text(inside)
+        return [(name, arguments_given)] if arguments_given else []
     pairs = PARAMETER.findall(inside) or ARGUMENT.findall(inside)
     if not pairs and (inside or not (body.lstrip().startswith("<function=") or name in known)):
         return []
@@ -212,16 +236,30 @@ def python_calls(body: str, tools: Sequence[Tool]) -> list[tuple[str, str]]:
     the tool that runs Python.
     """
     found = BUILT_IN.match(body)
-    if found and len(body) <= MAX_CODE:
-        try:
-            call = ast.parse(f"f({found.group(2)})", mode="eval").body
-            assert isinstance(call, ast.Call)
-            arguments = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-            return [(found.group(1), json.dumps(arguments, ensure_ascii=False))]
-        except (ValueError, TypeError, SyntaxError, AssertionError, RecursionError, MemoryError):
-            return []
+    if found:
+        return listed_calls(f"[{found.group(1)}({found.group(2)})]")
     interpreter = next((tool.name for tool in tools if tool.name in INTERPRETERS), None)
     return [(interpreter, json.dumps({"code": body}, ensure_ascii=False))] if interpreter else []
+
+
+def listed_calls(body: str) -> list[tuple[str, str]]:
+    """Calls written as a Python list `[f(a=1), g()]`, all of their arguments being named constants."""
+    if len(body) > MAX_CODE:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            listed = ast.parse(body.strip(), mode="eval").body
+        return [_python_call(each) for each in listed.elts] if isinstance(listed, ast.List) else []
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return []
+
+
+def _python_call(node: ast.expr) -> tuple[str, str]:
+    if not isinstance(node, ast.Call) or node.args:
+        raise TypeError("not a call with named arguments")
+    arguments = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
+    return ast.unparse(node.func), json.dumps(arguments, ensure_ascii=False)
 
 
 def _types(name: str, tools: Sequence[Tool]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from app.core.engine.chat import ToolGrammar, grammar
+from app.core.engine.chat.families import FAMILIES
 from app.core.engine.chat.grammar import literal, rename
 from app.core.kernel.errors import InvalidGrammar
 from app.core.kernel.generation import Tool
@@ -32,7 +33,7 @@ def rules(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9-]+) ::= (.*)$", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("family", ["hermes", "llama3", "mistral", "mistral-named", "piped", "generic"])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_rule_that_is_used_is_there(family: str) -> None:
     text = made(family, *TOOLS, REFERRING, thoughts=("", "</think>"))
     known = rules(text)

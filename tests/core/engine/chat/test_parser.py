@@ -1,5 +1,7 @@
 """Playbooks: answers as real models write them, and what they must come apart into."""
 
+# ruff: noqa: RUF001 - DeepSeek's markers are made of these characters
+
 from itertools import pairwise
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.engine.chat import AnswerParser, random_call_id
+from app.core.engine.chat.families import FAMILIES
 from app.core.kernel.generation import ReasoningDelta, TextDelta, ToolCallDelta
 from tests.support.engine_chat import TOOLS, Answer, parse
 
@@ -107,6 +110,55 @@ PLAYBOOK: list[tuple[str, str, Answer]] = [
     ("mistral", "[TOOL_CALLS] but then prose.", Answer(text="[TOOL_CALLS] but then prose.")),
     ("piped", f"<|tool_call|>[{CALL}]<|/tool_call|>", Answer(calls=ONE)),
     ("piped", f" functools[{CALL}]", Answer(calls=ONE)),
+    (
+        "deepseek",
+        "Let me see.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n```json\n"
+        '{"city": "Paris"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n'
+        '{"a": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+        Answer(text="Let me see.", calls=TWO),
+    ),
+    (
+        "deepseek",
+        "<think>Hm.</think><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
+        '{"city": "Paris"}<｜tool▁call▁end｜>'
+        "<｜tool▁calls▁end｜>",
+        Answer(reasoning="Hm.", calls=ONE),
+    ),
+    (
+        "kimi",
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>"
+        '{"city": "Paris"}<|tool_call_end|><|tool_call_begin|>functions.add:1<|tool_call_argument_begin|>'
+        '{"a": 1}<|tool_call_end|><|tool_calls_section_end|>',
+        Answer(calls=TWO),
+    ),
+    (
+        "harmony",
+        "<|channel|>analysis<|message|>They ask for weather.<|end|><|start|>assistant<|channel|>commentary "
+        'to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris"}<|call|>',
+        Answer(reasoning="They ask for weather.", calls=ONE),
+    ),
+    (
+        "harmony",
+        "<|channel|>analysis<|message|>Easy.<|end|><|start|>assistant<|channel|>final<|message|>"
+        "Hello <|you|>!",
+        Answer(reasoning="Easy.", text="Hello <|you|>!"),
+    ),
+    (
+        "harmony",
+        '<|start|>assistant to=functions.get_weather<|channel|>commentary json<|message|>{"city": "Paris"}',
+        Answer(calls=ONE),
+    ),
+    (
+        "pythonic",
+        '<|tool_call_start|>[get_weather(city="Paris"), add(a=1)]<|tool_call_end|>Checking.',
+        Answer(text="Checking.", calls=TWO),
+    ),
+    (
+        "pythonic",
+        "<|tool_call_start|>[f(open('x'))]<|tool_call_end|>",
+        Answer(text="<|tool_call_start|>[f(open('x'))]<|tool_call_end|>"),
+    ),
+    ("hermes", '<function=get_weather>{"city": "Paris"}</function>', Answer(calls=ONE)),
     ("generic", f"```json\n{CALL}\n```", Answer(calls=ONE)),
     ("generic", '```json\n{"a": 1}\n```\n', Answer(text='```json\n{"a": 1}\n```\n')),
     ("generic", '{"tool_calls": [{"function": ' + CALL + "}]}", Answer(calls=ONE)),
@@ -127,7 +179,7 @@ def test_playbook_in_one_piece_and_character_by_character(family: str, text: str
 
 @settings(max_examples=150, deadline=None)
 @given(
-    family=st.sampled_from(["hermes", "llama3", "mistral", "mistral-named", "piped", "generic"]),
+    family=st.sampled_from(sorted(FAMILIES)),
     fragments=st.lists(
         st.sampled_from(
             [
@@ -159,6 +211,16 @@ def test_playbook_in_one_piece_and_character_by_character(family: str, text: str
                 '"',
                 "<",
                 "add.call(a=1)",
+                "<｜tool▁calls▁begin｜>",
+                "<｜tool▁call▁begin｜>",
+                "<｜tool▁sep｜>",
+                "<|channel|>",
+                "analysis<|message|>",
+                "final<|message|>",
+                "<|end|>",
+                "<|start|>assistant",
+                "<|tool_call_start|>",
+                "[add(a=1)]<|tool_call_end|>",
             ]
         ),
         max_size=12,

@@ -176,6 +176,9 @@ def test_generation_blocks_and_loop_controls_are_understood() -> None:
         (GEMMA, "generic"),
         ("", "generic"),
         ("<|tool_call|>", "piped"),
+        ("<|channel|>analysis<|message|><|end|>", "harmony"),
+        ("<|tool_calls_section_begin|>", "kimi"),
+        ("<|tool_call_start|>", "pythonic"),
     ],
 )
 def test_families_are_told_by_their_markers(template: str, family: str) -> None:
@@ -185,3 +188,8 @@ def test_families_are_told_by_their_markers(template: str, family: str) -> None:
 def test_markers_that_are_tokens_are_named_to_the_worker() -> None:
     assert {"<tool_call>", "</tool_call>", "<think>"} <= set(ready(HERMES, USER, tools=TOOLS).preserved)
     assert "<tool_call>" not in ready(HERMES, USER).preserved
+
+
+def test_what_ends_a_message_but_not_the_turn_is_no_stop() -> None:
+    assert ready("<|end|>{{ messages[0].content }}", USER).stops == ("<|end|>",)
+    assert ready("<|channel|>analysis<|message|><|end|>{{ messages[0].content }}", USER).stops == ()
