@@ -128,6 +128,13 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 0.0
 
 
+class Requests(msgspec.Struct, frozen=True, kw_only=True):
+    """How many are being answered, and how many wait for their turn."""
+
+    running: int = 0
+    queued: int = 0
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How the node is. `subsystems` tells for each part whether it works; `warnings` are sentences."""
 
@@ -139,6 +146,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     subsystems: dict[str, bool] = {}
     warnings: tuple[str, ...] = ()
     secrets_backend: str = ""
+    requests: Requests = Requests()
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] = ()
 

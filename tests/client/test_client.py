@@ -94,6 +94,7 @@ async def test_closing_the_iterator_ends_the_generation(node: Node, client: Clie
     node.router.script = [*whole(*answer("Hel"))[:2], asyncio.Event()]
     stream = client.chat(HELLO)
     assert await anext(stream) == Text("Hel")
+    assert (await client.status()).requests.running == 1
     await stream.aclose()
     await asyncio.wait_for(node.router.closed.wait(), 10)
 

@@ -61,6 +61,11 @@ class ScriptedRouter:
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     open: int = 0
+    queued: int = 0
+
+    @property
+    def running(self) -> int:
+        return self.open
 
     @property
     def last(self) -> Any:

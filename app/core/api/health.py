@@ -7,13 +7,16 @@ import msgspec
 from aiohttp import web
 
 from app.core.api.answers import json_response, loaded_fields, model_fields
-from app.core.api.ports import Engine, Library
+from app.core.api.ports import Engine, Library, Router
 from app.core.api.status import NodeStatus
 
 
 class Health:
-    def __init__(self, *, status: Callable[[], NodeStatus], library: Library, engine: Engine) -> None:
+    def __init__(
+        self, *, status: Callable[[], NodeStatus], router: Router, library: Library, engine: Engine
+    ) -> None:
         self._status = status
+        self._router = router
         self._library = library
         self._engine = engine
 
@@ -44,6 +47,7 @@ class Health:
             fields
             | {
                 "ready": status.ready,
+                "requests": {"running": self._router.running, "queued": self._router.queued},
                 "models": [model_fields(entry) for entry in self._library.models()],
                 "loaded": loaded_fields(self._engine),
             }

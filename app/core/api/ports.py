@@ -15,7 +15,15 @@ from app.core.kernel.window import Window
 
 
 class Router(Protocol):
-    """Carries requests out, wherever the model runs. Ending an iterator ends its generation."""
+    """Carries requests out, wherever the model runs. Ending an iterator ends its generation.
+
+    `running` requests are being answered, `queued` ones wait for their turn.
+    """
+
+    @property
+    def running(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
 
     def chat(self, request: ChatRequest, /) -> AsyncIterator[Chunk]: ...
 

@@ -84,7 +84,7 @@ class ApiServer:
         self._tally = Tally(bus=bus)
         self._routes = [
             *self._metrics.routes(),
-            *Health(status=status, library=library, engine=engine).routes(),
+            *Health(status=status, router=router, library=library, engine=engine).routes(),
             *Models(library=library).routes(),
             *ChatCompletions(router=router, wall_clock=wall_clock).routes(),
             *Completions(router=router, wall_clock=wall_clock).routes(),
