@@ -2,6 +2,7 @@
 
 python -m tests.support.gguf_llama wanted PROBE.gguf
 python -m tests.support.gguf_llama quantize SOURCE.gguf TARGET.gguf Q8_0|Q4_K_M
+python -m tests.support.gguf_llama buffers MODEL.gguf CONTEXT SLOTS BATCH
 python -m tests.support.gguf_llama exact MODEL.gguf ROOT JSON
     JSON is a list of chains; a chain is {"parts": [[first, last, embedding, head], ...], "shard_size_mb": n}.
     Prints for each chain the greatest difference of its logits from the whole model's, or why it was refused.
@@ -10,6 +11,7 @@ python -m tests.support.gguf_llama exact MODEL.gguf ROOT JSON
 import asyncio
 import ctypes
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -202,6 +204,30 @@ async def exact(source: str, root: str, chains: list[dict[str, Any]]) -> list[An
     return results
 
 
+def buffers(path: str, context: int, slots: int, batch: int) -> dict[str, float]:
+    """What llama.cpp says it allocates, in MiB, by kind of buffer."""
+    lines: list[str] = []
+
+    @llama.llama_log_callback
+    def collect(_: int, text: bytes, __: Any) -> None:
+        lines.append(text.decode(errors="replace"))
+
+    llama.llama_log_set(collect, ctypes.c_void_p(0))
+    model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
+    options = llama.llama_context_default_params()
+    options.n_ctx, options.n_batch, options.n_ubatch, options.n_seq_max = context * slots, batch, batch, slots
+    running = llama.llama_init_from_model(model, options)
+    found: dict[str, float] = {}
+    for line in "".join(lines).splitlines():
+        match = re.search(r"(\w+) buffer size = +([\d.]+) MiB", line)
+        if match:
+            found[match[1]] = found.get(match[1], 0.0) + float(match[2])
+    llama.llama_log_set(_log, ctypes.c_void_p(0))
+    llama.llama_free(running)
+    llama.llama_model_free(model)
+    return found
+
+
 def quantize(source: str, target: str, kind: str) -> None:
     options = llama.llama_model_quantize_default_params()
     options.ftype, options.nthread = {"Q8_0": 7, "Q4_K_M": 15}[kind], 1
@@ -212,6 +238,8 @@ def quantize(source: str, target: str, kind: str) -> None:
 def main(arguments: list[str]) -> None:
     if arguments[0] == "wanted":
         result: Any = wanted(arguments[1])
+    elif arguments[0] == "buffers":
+        result = buffers(arguments[1], *(int(number) for number in arguments[2:]))
     elif arguments[0] == "quantize":
         result = quantize(*arguments[1:])
     else:

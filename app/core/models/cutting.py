@@ -7,8 +7,14 @@ from typing import Final, NamedTuple
 from app.core.models.cloning import BLOCK
 from app.core.models.gguf.source import GgufSource, Placed
 from app.core.models.gguf.types import padded
-from app.core.models.headers import layout_bytes, metadata_header_bytes
-from app.core.models.manifest import ShardKind, ShardRecord, SourceRange, TensorRecord
+from app.core.models.manifest import (
+    METADATA_HEADER,
+    ShardKind,
+    ShardRecord,
+    SourceRange,
+    TensorRecord,
+    header_region,
+)
 
 BLOCK_NAME: Final = re.compile(r"^blk\.(\d{1,5})\.(.+)$")
 HEAD_NAMES: Final = frozenset({"output.weight", "output.bias", "output_norm.weight", "output_norm.bias"})
@@ -111,7 +117,7 @@ def _shard(index: int, group: _Group, alignment: int) -> ShardRecord:
         first=group.first,
         last=group.last,
         # equal places within a page let filesystems share the source's blocks instead of copying them
-        header_bytes=layout_bytes(records) + skew,
+        header_bytes=header_region(records) + skew,
         data_bytes=end,
         blake3="",
         ranges=tuple(ranges),
@@ -132,7 +138,7 @@ def _metadata_shard(source: GgufSource) -> ShardRecord:
         index=0,
         kind="metadata",
         file="000-metadata.gguf",
-        header_bytes=metadata_header_bytes(),
+        header_bytes=METADATA_HEADER,
         data_bytes=sum(part.length for part in ranges),
         blake3="",
         ranges=tuple(ranges),

@@ -42,7 +42,9 @@ def read_facts(source: GgufSource) -> ModelFacts:
         n_head=max((*heads, 0)),
         n_head_kv=kv_heads,
         key_length=read.number("attention.key_length", MAX_WIDTH) or head_width,
-        value_length=read.number("attention.value_length", MAX_WIDTH) or head_width,
+        value_length=0
+        if f"{architecture}.attention.key_length_mla" in metadata
+        else read.number("attention.value_length", MAX_WIDTH) or head_width,
         windowed=windowed_layers(metadata, architecture, n_layers),
         recurrent=recurrent_layers(metadata, architecture, kv_heads, feed_forward),
         recurrent_bytes=read.recurrent_bytes(n_embd),

@@ -91,7 +91,7 @@ def _compute(facts: ModelFacts, context: int, slots: int, batch: int) -> MemoryT
     experts = max(1, facts.n_expert_used)
     layer = 3 * facts.n_ff * experts + 2 * facts.n_embd
     widest = max(facts.n_vocab, layer) + 2 * facts.n_embd
-    mask = _rounded(context) * slots * tokens * 2
+    mask = _rounded(context) * tokens * 2
     size = 4 * tokens * widest + mask
     arithmetic = f"{tokens} tokens x {widest} values x 4 B + {mask} B of attention mask"
     return MemoryTerm("compute buffers", size, arithmetic)

@@ -5,19 +5,15 @@ of itself, so that a header torn by a crash is recognised; it is then simply wri
 everything in it follows from the manifest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from blake3 import blake3
 
 from app.core.models.gguf.types import DEFAULT_ALIGNMENT, ValueType
 from app.core.models.gguf.writer import TensorEntry, field, preamble, table, text
-from app.core.models.manifest import TensorRecord
+from app.core.models.manifest import METADATA_HEADER, RESERVED
 
-REGION: Final = 64 << 10
-METADATA_REGION: Final = 4 << 10
-RESERVED: Final = 1_024
-LONGER_NAMES: Final = 8
 CHECK_KEY: Final = "swarm.check"
 _EMPTY_CHECK: Final = "0" * 64
 _CHECK_START: Final = 24 + 8 + len(CHECK_KEY) + 4 + 8
@@ -32,18 +28,6 @@ class Place(NamedTuple):
     window: str
 
 
-def layout_bytes(tensors: Iterable[TensorRecord]) -> int:
-    """Bytes to reserve for the header of a shard with `tensors`, whatever their blocks will be numbered."""
-    needed = RESERVED + sum(
-        len(tensor.name.encode()) + LONGER_NAMES + 24 + 8 * len(tensor.shape) for tensor in tensors
-    )
-    return -(-needed // REGION) * REGION
-
-
-def metadata_header_bytes() -> int:
-    return METADATA_REGION
-
-
 def compose(
     *, size: int, architecture: str, alignment: int, place: Place, tensors: Sequence[TensorEntry]
 ) -> bytes:
@@ -56,7 +40,7 @@ def compose(
 
 def compose_metadata(*, n_fields: int, place: Place) -> bytes:
     """The header before a metadata shard's `n_fields` fields: the file goes on with these fields."""
-    return _sealed(METADATA_REGION, _place_fields(place), 4 + n_fields, 0, b"")
+    return _sealed(METADATA_HEADER, _place_fields(place), 4 + n_fields, 0, b"")
 
 
 def compose_window(

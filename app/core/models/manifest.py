@@ -6,6 +6,7 @@ keys, no blanks, UTF-8. `blake3` is the hash of those bytes with `blake3` itself
 be checked wherever it comes from. `root` names the content: equal roots mean equal bytes.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -16,6 +17,12 @@ from app.core.models.gguf.types import TENSOR_TYPES, tensor_bytes
 
 FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 << 20
+MAX_SHARDS: Final = 16_384
+MAX_SHARD_BYTES: Final = 1 << 44
+HEADER_STEP: Final = 64 << 10
+METADATA_HEADER: Final = 4 << 10
+RESERVED: Final = 1_024
+LONGER_NAMES: Final = 8
 
 ShardKind = Literal["metadata", "embedding", "globals", "layers", "head"]
 
@@ -90,7 +97,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `recurrent` layers
     keep a state of fixed size (`recurrent_bytes` per layer and sequence) instead of a KV cache, `windowed`
     ones see the last `sliding_window` positions only. `rope_sections` tells whether positions have several
-    sections (M-RoPE).
+    sections (M-RoPE). `key_length` and `value_length` are what the KV cache holds per head; with latent
+    attention (MLA) the values are a part of the keys and `value_length` is 0.
     """
 
     architecture: str
@@ -137,6 +145,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def shard_of(self, kind: ShardKind) -> ShardRecord | None:
         """The only shard of a kind other than "layers"."""
         return next((shard for shard in self.shards if shard.kind == kind), None)
+
+
+def header_region(tensors: Iterable[TensorRecord]) -> int:
+    """Bytes to reserve for the header of a shard with `tensors`, however their blocks will be numbered."""
+    needed = RESERVED + sum(
+        len(tensor.name.encode()) + LONGER_NAMES + 24 + 8 * len(tensor.shape) for tensor in tensors
+    )
+    return -(-needed // HEADER_STEP) * HEADER_STEP
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -197,39 +213,49 @@ def decode(raw: bytes) -> Manifest:
 
 def _check(manifest: Manifest) -> None:
     """A manifest may come from a stranger: what it says must hold together before it is acted on."""
+    facts = manifest.facts
+    per_layer = (facts.n_head_kv, facts.recurrent, facts.windowed)
+    _require(all(len(values) == facts.n_layers for values in per_layer), "its facts contradict each other")
+    alignment = manifest.alignment
+    possible = 8 <= alignment <= 4_096 and alignment & (alignment - 1) == 0
+    _require(possible, "its alignment is impossible")
+    _require(0 < len(manifest.shards) <= MAX_SHARDS, "it has an impossible number of shards")
     layer = 0
     for index, shard in enumerate(manifest.shards):
-        _check_shard(shard, index, manifest)
+        _check_shard(shard, index, alignment)
         if shard.kind == "layers":
-            if shard.first != layer or shard.last <= layer:
-                raise BadModelFile("The manifest is damaged: its layers are not in order.")
+            _require(shard.first == layer < shard.last, "its layers are not in order")
             layer = shard.last
+    _require(layer == facts.n_layers + facts.n_extra_layers, "its shards do not hold all layers")
     kinds = [shard.kind for shard in manifest.shards if shard.kind != "layers"]
-    if manifest.shards[:1] and manifest.shards[0].kind != "metadata":
-        raise BadModelFile("The manifest is damaged: the metadata shard is not the first.")
-    if len(set(kinds)) != len(kinds) or "metadata" not in kinds:
-        raise BadModelFile("The manifest is damaged: it lists the wrong kinds of shards.")
-    if layer != manifest.facts.n_layers + manifest.facts.n_extra_layers:
-        raise BadModelFile("The manifest is damaged: its shards do not hold all layers.")
-    if content_root(manifest.shards) != manifest.root:
-        raise BadModelFile("The manifest is damaged: its root does not match its shards.")
+    _require(manifest.shards[0].kind == "metadata", "the metadata shard is not the first")
+    _require(len(set(kinds)) == len(kinds), "it lists the wrong kinds of shards")
+    embedding = manifest.shard_of("embedding")
+    if embedding is not None:
+        shapes = [(tensor.name, tensor.shape) for tensor in embedding.tensors]
+        _require(shapes == [("token_embd.weight", (facts.n_embd, facts.n_vocab))], "its embedding is wrong")
+    _require(content_root(manifest.shards) == manifest.root, "its root does not match its shards")
 
 
-def _check_shard(shard: ShardRecord, index: int, manifest: Manifest) -> None:
-    expected = f"{index:03d}-{shard.kind}.gguf"
-    numbers = (shard.header_bytes, shard.data_bytes, shard.first, shard.last, shard.fields)
-    hash_ok = len(shard.blake3) in {0, 64} and all(digit in "0123456789abcdef" for digit in shard.blake3)
-    if shard.index != index or shard.file != expected or min(numbers) < 0 or not hash_ok:
-        raise BadModelFile(f"The manifest is damaged: shard {index} is described wrongly.")
-    alignment = manifest.alignment
-    if not 8 <= alignment <= 4_096 or alignment & (alignment - 1):
-        raise BadModelFile("The manifest is damaged: its alignment is impossible.")
+def _check_shard(shard: ShardRecord, index: int, alignment: int) -> None:
+    wrong = f"shard {index} is described wrongly"
+    _require(shard.index == index and shard.file == f"{index:03d}-{shard.kind}.gguf", wrong)
+    _require(min(shard.data_bytes, shard.first, shard.last, shard.fields) >= 0, wrong)
+    _require(len(shard.blake3) in {0, 64} and set(shard.blake3) <= set("0123456789abcdef"), wrong)
+    metadata = shard.kind == "metadata"
+    least = METADATA_HEADER if metadata else header_region(shard.tensors)
+    _require(least <= shard.header_bytes < least + (1 if metadata else 4_096), wrong)
+    _require(metadata or shard.header_bytes % alignment == 0, wrong)
     end = 0
     for tensor in shard.tensors:
-        if tensor.kind not in TENSOR_TYPES or len(tensor.shape) > 4 or min(tensor.shape, default=1) < 1:
-            raise BadModelFile(f"The manifest is damaged: the tensor {tensor.name!r} is impossible.")
-        if tensor.offset != -(-end // alignment) * alignment:
-            raise BadModelFile(f"The manifest is damaged: the tensor {tensor.name!r} is misplaced.")
+        known = tensor.kind in TENSOR_TYPES and len(tensor.shape) <= 4 and min(tensor.shape, default=1) >= 1
+        _require(known and len(tensor.name) < 64, f"the tensor {tensor.name[:64]!r} is impossible")
+        _require(tensor.offset == -(-end // alignment) * alignment, f"{tensor.name!r} is misplaced")
         end = tensor.offset + tensor.size
-    if shard.kind != "metadata" and end != shard.data_bytes:
-        raise BadModelFile(f"The manifest is damaged: shard {index} has another size than its tensors.")
+        _require(end <= MAX_SHARD_BYTES, wrong)
+    _require((end == shard.data_bytes) if not metadata else not shard.tensors, wrong)
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BadModelFile(f"The manifest is damaged: {otherwise}.")

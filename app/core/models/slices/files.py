@@ -16,8 +16,8 @@ from app.core.models.cloning import BLOCK, copy_range
 from app.core.models.gguf.reader import read_header
 from app.core.models.gguf.types import DEFAULT_ALIGNMENT, padded, tensor_bytes
 from app.core.models.gguf.writer import TensorEntry
-from app.core.models.headers import REGION, Place, compose, compose_window, layout_bytes
-from app.core.models.manifest import ShardRecord
+from app.core.models.headers import Place, compose, compose_window
+from app.core.models.manifest import HEADER_STEP, ShardRecord, header_region
 from app.core.models.slices.blocks import Span, is_whole, span_of
 from app.core.models.slices.plan import OwnTensor, ShardUse, Stored, WindowPlan, plan_window
 from app.core.models.store import Stored as StoredModel
@@ -108,7 +108,7 @@ def _write_part(model: StoredModel, use: ShardUse, place: Place) -> Path:
         entries.append(TensorEntry(used.name, used.record.shape, used.record.kind, offset))
         end = offset + used.record.size
     base = use.shard.header_bytes
-    size = layout_bytes(use.shard.tensors) + (base + use.tensors[0].record.offset) % BLOCK
+    size = header_region(use.shard.tensors) + (base + use.tensors[0].record.offset) % BLOCK
     header = _header(model, size, place, entries)
     target = model.windows / f"{place.window}-{use.shard.file}"
     if _begins_with(target, header):
@@ -153,7 +153,7 @@ def _write_own(model: StoredModel, plan: WindowPlan, count: int) -> Path:
         entries.append(TensorEntry(own.name, own.shape, own.kind, offset))
         end = offset + tensor_bytes(own.kind, own.shape)
     place = Place(0, count, plan.n_tensors, plan.id)
-    header = compose_window(fields=plan.fields, place=place, tensors=entries, multiple=REGION)
+    header = compose_window(fields=plan.fields, place=place, tensors=entries, multiple=HEADER_STEP)
     if _begins_with(target, header):
         return target
     temporary = target.with_suffix(".tmp")
