@@ -113,13 +113,23 @@ def literal(text: str) -> str:
 
 
 def _thoughts(opener: str, closer: str) -> str:
-    inside = " | ".join(
-        f"{literal(closer[:length])} {_other_than(closer[length])}" if length else _other_than(closer[0])
-        for length in range(len(closer))
-    )
-    body = f"({inside})* {literal(closer)} [ \\n]*"
-    return f"thoughts ::= ({literal(opener)} {body})?" if opener else f"thoughts ::= {body}"
+    """Any text up to and with `closer`: the automaton that searches for it (Knuth, Morris and Pratt 1977),
+    one rule per number of its characters that were just matched.
+    """
+    begin = f"({literal(opener)} thought-0)?" if opener else "thought-0"
+    rules = [f"thoughts ::= {begin}", f"thought-{len(closer)} ::= [ \\n]*"]
+    for matched in range(len(closer)):
+        following = {char: _matched(closer, closer[:matched] + char) for char in closer}
+        ways = [f"{literal(char)} thought-{count}" for char, count in following.items() if count]
+        others = "".join(_in_class(char) for char, count in following.items() if count)
+        rules.append(f"thought-{matched} ::= {' | '.join(ways)} | [^{others}] thought-0")
+    return "\n".join(rules)
 
 
-def _other_than(char: str) -> str:
-    return f"[^\\{char}]" if char in "[]^-\\" else f"[^{char}]"
+def _matched(closer: str, seen: str) -> int:
+    """The length of the longest beginning of `closer` that `seen` ends in."""
+    return next(length for length in range(len(seen), -1, -1) if seen.endswith(closer[:length]))
+
+
+def _in_class(char: str) -> str:
+    return "\\" + char if char in "[]\\" else char
