@@ -24,12 +24,14 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """First on a control stream, from both sides.
 
     `version` is the highest revision of the protocol's messages that the sender speaks; both sides then use
-    the lower of the two. `addresses` are where it listens, as far as they are of use to the reader.
+    the lower of the two. `encryption` says whether it takes part in pairwise sessions. `addresses` are where
+    it listens, as far as they are of use to the reader.
     """
 
     version: int
     node_id: str
     software: str
+    encryption: bool = True
     addresses: tuple[str, ...] = ()
 
 

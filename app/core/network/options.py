@@ -7,8 +7,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The `[network]` section as the network needs it.
 
     `listen_port` is the node's port P: TCP listens on P + 10 and QUIC on UDP P (0: any free port). Seconds
-    unless a name says otherwise. `data_streams` bounds the streams a peer may hold open at once,
-    `requests_per_second` (with a burst of twice that) the streams it may open.
+    unless a name says otherwise. `dial_peers` is how many connections the node
+    seeks by itself. `requests_per_second` (with a burst of twice that) bounds the streams a peer may open.
     """
 
     listen_address: str = "0.0.0.0"  # noqa: S104  (a node is there to be reached)
@@ -21,6 +21,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     peer_exchange: bool = True
     offline_mode: bool = False
     max_peers: int = 200
+    dial_peers: int = 32
     max_connections: int = 500
     acknowledge_timeout: float = 10.0
     request_timeout: float = 600.0
@@ -28,8 +29,6 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval: float = 1.0
     heartbeat_patience: float = 4.0
     gossip_messages_per_second: int = 1000
-    data_streams: int = 256
     requests_per_second: int = 200
     cache_peers: int = 200
     cache_interval: float = 300.0
-    bootstrap_interval: float = 60.0

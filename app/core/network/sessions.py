@@ -25,10 +25,12 @@ from app.core.kernel.errors import NetworkError
 from app.core.network import keys
 from app.core.network.frames import SEAL_BYTES, Frame, Packet, prefix_for, split
 from app.core.network.replay import ReplayWindow
+from app.core.network.stream_seal import StreamSeal, Undecryptable, derive
 
 REKEY_SECONDS: Final = 600.0
 PENDING_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 60.0
+LATE_SECONDS: Final = 30.0
 MAX_COUNTER: Final = 1 << 48
 MAX_EPOCH_STEP: Final = 1024
 _LABEL: Final = b"swarmllm session 1"
@@ -63,12 +65,6 @@ class KeyConfirm(msgspec.Struct, frozen=True, kw_only=True, tag="key_confirm", f
 Handshake = KeyOffer | KeyAnswer | KeyConfirm
 
 
-class Undecryptable(NetworkError):
-    """A sealed message is forged, replayed, or under keys this node does not hold."""
-
-    code = "undecryptable"
-
-
 class NoSession(NetworkError):
     """No keys have been agreed with the peer yet."""
 
@@ -84,8 +80,9 @@ class Misattributed(NetworkError):
 class _Keys:
     """The two keys of an epoch, one per direction."""
 
-    def __init__(self, *, epoch: int, send: bytes, receive: bytes, made: float) -> None:
+    def __init__(self, *, epoch: int, send: bytes, receive: bytes, export: bytes, made: float) -> None:
         self.epoch = epoch
+        self.export = export
         self.made = made
         self.counter = 0
         self.window = ReplayWindow()
@@ -138,6 +135,7 @@ class Session:
         self._peer = peer
         self._clock = clock
         self._random = random
+        self._begun = clock()
         self._current: _Keys | None = None
         self._next: _Keys | None = None
         self._previous: _Keys | None = None
@@ -160,9 +158,9 @@ class Session:
         self._expire()
         if self._pending is not None:
             return False
-        age = REKEY_SECONDS if self._current is None else self._clock() - self._current.made
-        patience = 0.0 if self._current is None or self._own.public < self._peer else 30.0
-        return age >= REKEY_SECONDS + patience
+        wanted_at = self._begun if self._current is None else self._current.made + REKEY_SECONDS
+        patience = 0.0 if self._own.public < self._peer else LATE_SECONDS
+        return self._clock() >= wanted_at + patience
 
     def offer(self) -> KeyOffer:
         """A new offer, replacing an unanswered one."""
@@ -230,11 +228,11 @@ class Session:
             secret += theirs_static + mine_static
             who = self._peer + self._own.public + theirs + public
         material = HKDF(
-            algorithm=hashes.SHA256(), length=64, salt=_LABEL, info=who + epoch.to_bytes(4, "big")
+            algorithm=hashes.SHA256(), length=96, salt=_LABEL, info=who + epoch.to_bytes(4, "big")
         ).derive(secret)
-        first, second = material[:32], material[32:]
+        first, second, export = material[:32], material[32:64], material[64:]
         send, receive = (first, second) if offered else (second, first)
-        return _Keys(epoch=epoch, send=send, receive=receive, made=self._clock())
+        return _Keys(epoch=epoch, send=send, receive=receive, export=export, made=self._clock())
 
     def _retire(self) -> None:
         if self._current is not None:
@@ -283,3 +281,17 @@ class Session:
     def open_packet(self, packet: Packet) -> Frame:
         """The frame inside a sealed packet. Raises Undecryptable, BadFrame."""
         return split(packet.prefix, self.open(packet.body, packet.prefix.pack()))
+
+    def stream(self, opening: bytes, *, opened_here: bool) -> StreamSeal:
+        """The keys of a stream whose first frame, sealed as `opening`, this side has sent or opened.
+
+        They follow from the epoch and the counter of that frame, so they are the stream's own. Raises
+        Undecryptable when that epoch is forgotten.
+        """
+        epoch = int.from_bytes(opening[:4], "big")
+        for candidate in (self._current, self._next, self._previous):
+            if candidate is not None and candidate.epoch == epoch:
+                opener = self._own.public if opened_here else self._peer
+                secret = derive(candidate.export, opener + opening[:_HEAD_BYTES])
+                return StreamSeal(secret=secret, opened_here=opened_here, clock=self._clock)
+        raise Undecryptable("A stream was opened under keys that this node does not hold.")

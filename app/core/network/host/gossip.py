@@ -51,6 +51,7 @@ class GossipMesh:
                 yield
             finally:
                 nursery.cancel_scope.cancel()
+                self._pubsub.seen_messages.stop()
 
     async def publish(self, topic: str, data: bytes) -> None:
         await self._pubsub.publish(topic, data)

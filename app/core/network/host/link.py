@@ -63,7 +63,7 @@ class Link:
     # --- asyncio ----------------------------------------------------------------------------------------
 
     async def receive(self) -> Packet:
-        """The peer's next frame. Raises StreamClosed at the end, BadFrame. For one task at a time."""
+        """The peer's next frame. Raises StreamClosed at the end. For one task at a time."""
         while not self._incoming:
             if self._failure is not None:
                 raise self._failure
@@ -136,12 +136,14 @@ class Link:
 
     async def pump(self, stream: INetStream) -> None:
         """Carries frames until both directions are done or one fails; then closes or resets the stream."""
-        with trio.CancelScope() as self._scope:
+        with trio.CancelScope() as scope:
+            self._scope = scope
             if not self._aborted:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._drain, stream)
                     await self._feed(stream)
-                return
+                if not scope.cancel_called:
+                    return
         self._fail(StreamClosed("The stream was closed."))
         with trio.CancelScope(shield=True):
             await stream.reset()
@@ -155,8 +157,8 @@ class Link:
                 await self._await_room()
         except trio.Cancelled:
             raise
-        except BadFrame as error:
-            self._fail(error)
+        except BadFrame:
+            self._fail(StreamClosed("The peer sent what is no frame."))
             self._on_bad(self.peer_id)
             self._cancel()
         except MuxedStreamEOF:

@@ -28,7 +28,7 @@ from app.core.network.host.noise import NoiseTransport
 from app.core.network.host.peers import Peers, open_on
 from app.core.network.host.pinned import check_pinned
 from app.core.network.host.private import psk_of
-from app.core.network.host.reports import BadBytes, Gate, Incoming, Report
+from app.core.network.host.reports import BadBytes, Flooded, Gate, Incoming, Report
 from app.core.network.host.swarm import NodeSwarm, Upgrader
 from app.core.network.host.thread import TrioThread
 
@@ -202,6 +202,7 @@ class Node:
     async def _on_stream(self, stream: INetStream) -> None:
         peer_id = str(stream.muxed_conn.peer_id)
         if not self._gate.takes_stream(peer_id):
+            self._report(Flooded(peer_id))
             await stream.reset()
             return
         link = Link(thread=self._thread, peer_id=peer_id, on_bad=self._on_bad)

@@ -34,6 +34,12 @@ class BadBytes(msgspec.Struct, frozen=True):
     peer_id: str
 
 
+class Flooded(msgspec.Struct, frozen=True):
+    """A peer has opened a stream beyond what the gate takes."""
+
+    peer_id: str
+
+
 class Gossiped(msgspec.Struct, frozen=True):
     """A gossip message that the guard accepted, opened."""
 
@@ -49,7 +55,7 @@ class GossipRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
-Report = Up | Down | Incoming | BadBytes | Gossiped | GossipRefused
+Report = Up | Down | Incoming | BadBytes | Flooded | Gossiped | GossipRefused
 
 
 class Gate(Protocol):

@@ -1,0 +1,140 @@
+"""Whom this node knows of, and keeps trying to reach."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+from app.core.kernel.errors import InvalidRequest, NetworkError
+from app.core.network import exchange
+from app.core.network.addresses import Address, BadAddress, parse_address
+from app.core.network.book import AddressBook, Source
+from app.core.network.cache import PeerCache
+from app.core.network.conduct import Conduct
+from app.core.network.options import NetworkOptions
+from app.core.network.tasks import Tasks
+
+log: Final = logging.getLogger(__name__)
+DIAL_TICK: Final = 0.5
+DIALS_AT_ONCE: Final = 8
+
+
+class Discovery:
+    """The address book, and the two tasks that dial from it and save it.
+
+    `wall` is unix time: what the book holds outlives the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        book: AddressBook,
+        cache: PeerCache | None,
+        conduct: Conduct,
+        options: NetworkOptions,
+        tasks: Tasks,
+        wall: Callable[[], float],
+    ) -> None:
+        self.book = book
+        self._cache = cache
+        self._conduct = conduct
+        self._options = options
+        self._tasks = tasks
+        self._wall = wall
+        self._dialling: set[str] = set()
+        self._dial: Callable[[str, tuple[str, ...]], Awaitable[str]] | None = None
+
+    async def load(self) -> None:
+        """Enters the saved peers and the configured ones."""
+        if self._cache is not None:
+            await self._cache.load(self.book, self._wall())
+        if self._options.offline_mode:
+            return
+        for text in self._options.bootstrap_peers:
+            try:
+                self.heard([named(text)], "bootstrap")
+            except InvalidRequest as error:
+                log.warning("The bootstrap peer %s is left out. %s", text[:200], error.message)
+
+    async def save(self) -> None:
+        if self._cache is not None:
+            await self._cache.save(self.book)
+
+    def start(
+        self,
+        *,
+        dial: Callable[[str, tuple[str, ...]], Awaitable[str]],
+        connected: Callable[[], Collection[str]],
+    ) -> None:
+        """Starts to dial and to save. `dial` returns the address that answered, "" if it was connected."""
+        self._dial = dial
+        self._tasks.spawn(self._keep_dialling(connected), "dial")
+        if self._cache is not None:
+            self._tasks.spawn(self._keep_saving(), "save peers")
+
+    def heard(self, addresses: list[Address], source: Source) -> None:
+        """Enters addresses that all name the same peer."""
+        self.book.heard(addresses[0].peer_id or "", addresses, source, self._wall())
+
+    def on_lan(self, addresses: list[Address]) -> None:
+        """Enters what mDNS found."""
+        self.heard(addresses, "mdns")
+
+    def told(self, peers: tuple[exchange.ToldPeer, ...]) -> None:
+        """Enters what a peer told, unless that is switched off."""
+        if self._options.peer_exchange and not self._options.offline_mode:
+            exchange.learn(self.book, peers, self._wall())
+
+    async def dial(self, peer_id: str) -> None:
+        """Connects to a peer of the book. Raises NetworkError."""
+        entry = self.book.find(peer_id)
+        if entry is None:
+            raise NetworkError(f"No address of the peer {peer_id} is known.")
+        if self._conduct.banned(peer_id):
+            raise NetworkError(f"The peer {peer_id} is banned for breaking the protocol.")
+        if self._dial is None:
+            raise NetworkError("The network is not running.")
+        self._dialling.add(peer_id)
+        try:
+            reached = await self._dial(peer_id, tuple(str(address) for address in entry.dialable()))
+        except NetworkError:
+            self.book.failed(peer_id, self._wall())
+            raise
+        finally:
+            self._dialling.discard(peer_id)
+        if reached:
+            self.book.connected(peer_id, parse_address(reached), self._wall())
+
+    async def _keep_dialling(self, connected: Callable[[], Collection[str]]) -> None:
+        while True:
+            busy = {*connected(), *self._dialling}
+            room = min(self._options.dial_peers - len(busy), DIALS_AT_ONCE - len(self._dialling))
+            for entry in self.book.candidates(self._wall(), excluding=busy, limit=max(0, room)):
+                if not self._conduct.banned(entry.peer_id):
+                    self._dialling.add(entry.peer_id)
+                    self._tasks.spawn(self._try(entry.peer_id), "dial one")
+            await asyncio.sleep(DIAL_TICK)
+
+    async def _try(self, peer_id: str) -> None:
+        try:
+            await self.dial(peer_id)
+        except NetworkError as error:
+            log.debug("%s", error)
+        finally:
+            self._dialling.discard(peer_id)
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.cache_interval)
+            await self.save()
+
+
+def named(text: str) -> Address:
+    """The address that a person gave. Raises InvalidRequest unless it names its peer."""
+    try:
+        address = parse_address(text)
+    except BadAddress as error:
+        raise InvalidRequest(f"This is neither an invite code nor an address. {error}") from None
+    if address.peer_id is None:
+        raise InvalidRequest("The address names no peer: it must end in /p2p/ and the peer's id.")
+    return address
