@@ -82,9 +82,8 @@ class Guard:
             return response
         finally:
             self._running.discard(task)
-            log.debug(
-                "%s %s %d %.1f ms", request.method, request.path, status, 1000 * (self._clock() - began)
-            )
+            took = 1000 * (self._clock() - began)
+            log.debug("%s %s %d %.1f ms %s", request.method, request.path, status, took, request[REQUEST_ID])
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:

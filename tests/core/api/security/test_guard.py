@@ -171,10 +171,12 @@ async def test_neither_keys_nor_prompts_are_logged(node: Node, caplog: pytest.Lo
     async with Client(node.url, API_KEY) as client:
         async for _ in client.chat([Message("user", "my secret prompt")]):
             pass
-    async with aiohttp.ClientSession(node.url) as http, http.get("/v1/models?key=in-query", headers=KEY):
-        pass
+    async with aiohttp.ClientSession(node.url) as http:
+        async with http.get("/v1/models?key=in-query", headers=KEY) as response:
+            request_id = response.headers["X-Request-Id"]
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("app.")]
     assert any("POST /v1/chat/completions 200" in line for line in lines)
+    assert any("GET /v1/models 200" in line and request_id in line for line in lines)
     assert not [line for line in lines if API_KEY in line or "secret prompt" in line or "in-query" in line]
 
 
