@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import psutil
 
+from app.core.engine.cgroup import cpu_bound, memory_room
 from app.core.engine.threads import scheduler_waits
 
 
@@ -18,14 +19,17 @@ class Machine:
         """Cores that this process may use, hyper-threads not counted where that is known."""
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         physical = psutil.cpu_count(logical=False) or allowed
-        return max(1, min(allowed, physical))
+        return max(1, min(allowed, physical, int(cpu_bound() or allowed)))
 
     def available_memory(self, *, mapped: int) -> int:
         """Bytes that can be had without swapping and without dropping `mapped` bytes of files that our
         workers have mapped: Linux counts those as available.
         """
         available = int(psutil.virtual_memory().available)
-        return available - mapped if sys.platform == "linux" else available
+        if sys.platform != "linux":
+            return available
+        room = memory_room()
+        return (available if room is None else min(available, room)) - mapped
 
     def busy_seconds(self) -> float:
         """CPU seconds that the machine has spent working since it started."""
