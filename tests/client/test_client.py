@@ -148,9 +148,10 @@ async def test_a_model_comes_is_loaded_and_goes(node: Node, client: Client, tmp_
     await client.remove_model("tiny")
     assert [model.id for model in await client.library()] == ["guide"]
     assert node.engine.models == {}
-    with pytest.raises(ClientError) as caught:
-        await client.remove_model("org/none")
-    assert caught.value.code == "model_not_found"
+    for name in ("org/none", "gui"):
+        with pytest.raises(ClientError) as caught:
+            await client.remove_model(name)
+        assert caught.value.code == "model_not_found"
 
 
 async def test_a_failed_import_is_the_nodes_error(node: Node, client: Client, tmp_path: Path) -> None:

@@ -142,9 +142,10 @@ class ListedLibrary:
         return tuple(self.entries.values())
 
     def find(self, name: str) -> Entry:
-        if name not in self.entries:
+        found = [entry for entry in self.entries.values() if entry.id.startswith(name) or entry.name == name]
+        if not found:
             raise ModelNotFound(f"There is no model '{name}' on this node.", param="model")
-        return self.entries[name]
+        return found[0]
 
     async def import_file(
         self, path: Path, *, name: str | None = None, progress: Callable[[float], None]

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN_PATHS: Final = frozenset({"/", "/health", "/health/ready", "/metrics"})
 ADMIN: Final = "/api/admin"
+LONGEST_PATH: Final = 200
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 BEGUN: Final = web.RequestKey("begun", bool)
 """Set once an answer's head is on its way."""
@@ -83,7 +84,7 @@ class Guard:
         finally:
             self._running.discard(task)
             took = 1000 * (self._clock() - began)
-            log.debug("%s %s %d %.1f ms %s", request.method, request.path, status, took, request[REQUEST_ID])
+            log.debug("%s %d %.1f ms %s", _shown(request), status, took, request[REQUEST_ID])
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -99,12 +100,12 @@ class Guard:
         except ConnectionError:
             raise
         except Exception as error:
-            log.exception("%s %s %s failed", request[REQUEST_ID], request.method, request.path)
+            log.exception("%s failed (%s)", _shown(request), request[REQUEST_ID])
             return self._problem(request, problem_of(error))
 
     def _admit(self, request: web.Request) -> None:
         self._check_origin(request)
-        if request.path in OPEN_PATHS:
+        if _route(request) in OPEN_PATHS:
             return
         authorization = request.headers.get("Authorization")
         holder = self._keys.holder(authorization)
@@ -119,7 +120,7 @@ class Guard:
         """Requests without a key have a bucket of their own, so that they cannot use up that of the user."""
         if holder == "session":
             return
-        limiter = self._admin_limiter if request.path.startswith(ADMIN) else self._limiter
+        limiter = self._admin_limiter if _route(request).startswith(ADMIN) else self._limiter
         limiter.take(f"{request.remote} {holder}")
 
     def _problem(self, request: web.Request, problem: Problem) -> web.Response:
@@ -138,6 +139,18 @@ class Guard:
             # What is left of the body is not worth waiting for.
             response.force_close()
         return response
+
+
+def _shown(request: web.Request) -> str:
+    """Method and path as they came, percent-encoded: a path cannot forge lines of the log."""
+    return f"{request.method} {request.rel_url.raw_path[:LONGEST_PATH]}"
+
+
+def _route(request: web.Request) -> str:
+    """The path of the handler that was found, "" if none was. The path in the request may be written in
+    many ways."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
 
 
 def _is_preflight(request: web.Request) -> bool:
@@ -159,6 +172,6 @@ def _translated(request: web.Request, error: web.HTTPException) -> SwarmError:
     """aiohttp's own answers: only its router gives any."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         return MethodNotAllowed(
-            f"{request.method} is not possible at {request.path}.", allowed=frozenset(error.allowed_methods)
+            f"{_shown(request)} is not possible here.", allowed=frozenset(error.allowed_methods)
         )
-    return RouteNotFound(f"There is nothing at {request.path}.")
+    return RouteNotFound(f"There is nothing at {request.rel_url.raw_path[:LONGEST_PATH]}.")

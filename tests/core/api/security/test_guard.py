@@ -57,6 +57,26 @@ async def test_without_the_key_nothing_is_told(
     assert API_KEY not in error["message"]
 
 
+@pytest.mark.parametrize(
+    "path", ["//health", "/health/", "/health%2Fready", "/v1/../health", "/health/../v1/models", "/health;x"]
+)
+async def test_no_way_of_writing_a_path_opens_another(node: Node, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(node.url.rpartition(":")[2]))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert b" 401 " in await reader.readline()
+    writer.transport.abort()
+
+
+async def test_a_path_cannot_forge_lines_of_the_log(
+    http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with http.get("/v1/x%0Aerror%1B[31m", headers=KEY) as response:
+        assert response.status == 404
+        assert "\n" not in (await response.json())["error"]["message"]
+    assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
 async def test_both_keys_open(http: aiohttp.ClientSession) -> None:
     for key in (API_KEY, SESSION_TOKEN):
         async with http.get("/v1/models", headers={"Authorization": f"bearer {key}"}) as response:
@@ -171,9 +191,11 @@ async def test_neither_keys_nor_prompts_are_logged(node: Node, caplog: pytest.Lo
     async with Client(node.url, API_KEY) as client:
         async for _ in client.chat([Message("user", "my secret prompt")]):
             pass
-    async with aiohttp.ClientSession(node.url) as http:
-        async with http.get("/v1/models?key=in-query", headers=KEY) as response:
-            request_id = response.headers["X-Request-Id"]
+    async with (
+        aiohttp.ClientSession(node.url) as http,
+        http.get("/v1/models?key=in-query", headers=KEY) as response,
+    ):
+        request_id = response.headers["X-Request-Id"]
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("app.")]
     assert any("POST /v1/chat/completions 200" in line for line in lines)
     assert any("GET /v1/models 200" in line and request_id in line for line in lines)
