@@ -1,13 +1,10 @@
 """Looks tokens up in a model's embedding table, reading only their rows. Blocking, for threads."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.core.kernel.errors import Conflict, InvalidRequest, Unsupported
-from app.core.models.architectures import architecture_of
 from app.core.models.disk import disk_errors
-from app.core.models.gguf.reader import read_header
 from app.core.models.gguf.types import tensor_bytes
 from app.core.models.manifest import TensorRecord
 from app.core.models.store import Stored
@@ -19,14 +16,14 @@ if TYPE_CHECKING:
 def embed_rows(model: Stored, tokens: Sequence[int]) -> bytes:
     """What enters the first layer: float32 [len(tokens), n_embd], row-major, scaled as the model wants.
 
-    Raises InvalidRequest for a token outside the vocabulary, Conflict without the shards it needs and
-    Unsupported for a model that has no table.
+    Raises InvalidRequest for a token outside the vocabulary, Conflict without the shard that holds it
+    and Unsupported for a model that has no table.
     """
     manifest = model.manifest
     shard = manifest.shard_of("embedding")
     if shard is None:
         raise Unsupported(f"The model {manifest.name} has no embedding table.")
-    if not {0, shard.index} <= model.present:
+    if shard.index not in model.present:
         raise Conflict(f"The embedding of {manifest.name} is not on this node.")
     table = shard.tensors[0]
     bad = next((token for token in tokens if not 0 <= token < table.shape[1]), None)
@@ -36,8 +33,7 @@ def embed_rows(model: Stored, tokens: Sequence[int]) -> bytes:
         raise InvalidRequest(f"The token {bad} is not in the vocabulary of {manifest.name}.")
     with disk_errors(f"read the embedding of {manifest.name}"):
         raw = _read_rows(model, shard.header_bytes + table.offset, table, tokens)
-        scale = _scale(model)
-    return _dequantized(raw, table, len(tokens), scale).tobytes()
+    return _dequantized(raw, table, len(tokens), manifest.facts.embedding_scale).tobytes()
 
 
 def _read_rows(model: Stored, start: int, table: TensorRecord, tokens: Sequence[int]) -> bytes:
@@ -49,18 +45,6 @@ def _read_rows(model: Stored, start: int, table: TensorRecord, tokens: Sequence[
             file.seek(start + token * size)
             rows.append(file.read(size))
     return b"".join(rows)
-
-
-def _scale(model: Stored) -> float:
-    facts = model.manifest.facts
-    rules = architecture_of(facts.architecture)
-    if rules.embedding_scale == "none" or rules.scales_vectors:
-        return 1.0
-    if rules.embedding_scale == "sqrt_width":
-        return math.sqrt(facts.n_embd)
-    metadata = read_header(model.path(model.manifest.shards[0])).metadata
-    stated = metadata.number(f"{facts.architecture}.embedding_scale")
-    return stated or rules.default_scale
 
 
 def _dequantized(raw: bytes, table: TensorRecord, count: int, scale: float) -> "np.ndarray":

@@ -1,5 +1,6 @@
 """Reads out of a model's metadata what the rest of the node needs to know of it."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -47,6 +48,7 @@ def read_facts(source: GgufSource) -> ModelFacts:
         else read.number("attention.value_length", MAX_WIDTH) or head_width,
         windowed=windowed_layers(metadata, architecture, n_layers),
         recurrent=recurrent_layers(metadata, architecture, kv_heads, feed_forward),
+        embedding_scale=embedding_scale(metadata, architecture, n_embd),
         recurrent_bytes=read.recurrent_bytes(n_embd),
         n_ff=max((0, *feed_forward)),
         n_expert=read.number("expert_count", MAX_COUNT),
@@ -76,6 +78,16 @@ def recurrent_layers(
     if architecture in {"nemotron_h", "nemotron_h_moe"}:
         return tuple(heads == 0 and not width for heads, width in zip(kv_heads, feed_forward, strict=False))
     return (False,) * n_layers
+
+
+def embedding_scale(metadata: Metadata, architecture: str, n_embd: int) -> float:
+    """The factor of embedding rows; 1 where llama.cpp applies it to vectors as well."""
+    rules = architecture_of(architecture)
+    if rules.embedding_scale == "none" or rules.scales_vectors:
+        return 1.0
+    if rules.embedding_scale == "sqrt_width":
+        return math.sqrt(n_embd)
+    return metadata.number(f"{architecture}.embedding_scale") or rules.default_scale
 
 
 def windowed_layers(metadata: Metadata, architecture: str, n_layers: int) -> tuple[bool, ...]:

@@ -5,32 +5,31 @@ per model, under the model's lock.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from app.core.kernel.errors import Conflict, DiskFull, ModelNotFound, NotFound
+from app.core.kernel.errors import BadModelFile, Conflict, DiskFull, NotFound
 from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.kernel.units import MIB, human_bytes
 from app.core.kernel.window import Window
 from app.core.models import importing, names, store
+from app.core.models.checking import Checker
 from app.core.models.discovery import Candidate, discover
 from app.core.models.disk import disk_errors
 from app.core.models.embedding import embed_rows
 from app.core.models.entries import ModelEntry, Problem, Storage, describe, held_bytes
 from app.core.models.local import save_local
-from app.core.models.manifest import Manifest, ShardRecord
+from app.core.models.lookup import find_model, find_shard
+from app.core.models.manifest import Manifest
 from app.core.models.slices.files import open_window
 from app.core.models.store import Stored
-from app.core.models.storing import Cancelled, Progress
-from app.core.models.threads import finish, reporter
-
-log = logging.getLogger(__name__)
+from app.core.models.threads import ModelLocks, finish, reporter
 
 T = TypeVar("T")
 
@@ -65,13 +64,12 @@ class Library:
         self._clock = clock
         self._models: dict[str, Stored] = {}
         self._problems: dict[str, str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._import_lock = asyncio.Lock()
-        self._recheck: asyncio.Task[None] | None = None
-        self._stop = Event()
+        self._locks = ModelLocks()
+        self._checker = Checker(locks=self._locks, bus=bus)
+        self._importing = asyncio.Lock()
+        self._changing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._stop.clear()
         with disk_errors("open the model folder"):
             await asyncio.to_thread(self._prepare)
         await self.rescan()
@@ -80,10 +78,7 @@ class Library:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._recheck is not None:
-            await asyncio.gather(self._recheck, return_exceptions=True)
-            self._recheck = None
+        await self._checker.stop()
 
     def _prepare(self) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -111,7 +106,7 @@ class Library:
     def shard_path(self, model_id: str, index: int) -> Path:
         """The file of a shard that is here, e.g. to serve its data to a peer. Raises NotFound."""
         model = self._find(model_id)
-        shard = self._shard(model, index)
+        shard = find_shard(model, index)
         if index not in model.present:
             raise NotFound(f"Shard {index} of {model.manifest.name} is not on this node.")
         return model.path(shard)
@@ -125,15 +120,27 @@ class Library:
 
     async def rescan(self) -> None:
         """Looks at the folder anew, e.g. after files were put there by hand."""
-        with disk_errors("read the model folder"):
-            found, problems = await asyncio.to_thread(store.list_models, self._root)
-        self._models = {model.id: model for model in found}
-        self._problems = problems
-        for folder, reason in problems.items():
-            self._bus.publish(Notice(level="warning", message=f"The model {folder} cannot be used. {reason}"))
-        if self._recheck is None or self._recheck.done():
-            self._recheck = asyncio.create_task(self._prove_suspects(), name="library recheck")
+        async with self._changing:
+            with disk_errors("read the model folder"):
+                folders = await asyncio.to_thread(store.model_folders, self._root)
+            models: dict[str, Stored] = {}
+            problems: dict[str, str] = {}
+            for folder in folders:
+                await self._look_at(folder, models, problems)
+            self._models, self._problems = models, problems
+        self._checker.recheck(self._models.values())
         self._bus.publish(ModelsChanged())
+
+    async def _look_at(self, folder: Path, models: dict[str, Stored], problems: dict[str, str]) -> None:
+        """Takes up the model in `folder`, or notes why that cannot be done."""
+        known = self._models.get(folder.name)
+        try:
+            work = partial(store.refresh, known) if known else partial(store.open_stored, folder)
+            models[folder.name] = await self._locks.run(folder.name, work)
+        except (BadModelFile, OSError) as error:
+            reason = problems[folder.name] = store.problem_of(error)
+            message = f"The model {folder.name} cannot be used. {reason}"
+            self._bus.publish(Notice(level="warning", message=message))
 
     # --- for the engine ---------------------------------------------------------------------------
 
@@ -154,13 +161,31 @@ class Library:
         is loaded already is not affected. Raises ModelNotFound, InvalidRequest, Unsupported (the
         architecture forbids this cut) or Conflict (shards are missing).
         """
+        async with self.opened(model_id, first, last, embedding=embedding, head=head) as window:
+            return window
+
+    @asynccontextmanager
+    async def opened(
+        self,
+        model_id: str,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        embedding: bool = True,
+        head: bool = True,
+    ) -> AsyncIterator[Window]:
+        """As `window`, and until the block ends nobody opens another window of this model.
+
+        Meant for loading several windows that share shards, one after the other.
+        """
         model = self._find(model_id)
 
         def work() -> Window:
             with disk_errors(f"open the model {model.manifest.name}"):
                 return open_window(model, first, last, embedding=embedding, head=head)
 
-        return await self._locked(model, work)
+        async with self._locks.of(model.id):
+            yield await finish(work, name=f"opening {model.id}")
 
     async def embed(self, model_id: str, tokens: Sequence[int]) -> bytes:
         """What enters the first layer for `tokens`: float32 [len(tokens), n_embd], row-major.
@@ -168,7 +193,7 @@ class Library:
         Raises InvalidRequest for a token outside the vocabulary, Conflict without the embedding shard.
         """
         model = self._find(model_id)
-        return await self._locked(model, partial(embed_rows, model, tokens))
+        return await finish(partial(embed_rows, model, tokens), name=f"embedding for {model.id}")
 
     async def release(self, model_id: str) -> None:
         """Removes the small files of the model's windows, once none of them is going to be loaded again."""
@@ -197,7 +222,7 @@ class Library:
         twice; what it lacks is filled in. Cancelling removes what was written. Raises BadModelFile,
         DiskFull or StorageError.
         """
-        async with self._import_lock:
+        async with self._importing:
             plan = await asyncio.to_thread(
                 importing.plan_import, path, shard_size=self._shard_size, repo=repo, revision=revision
             )
@@ -207,13 +232,13 @@ class Library:
 
     async def ensure_builtin(self, path: Path) -> ModelEntry:
         """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
-        known = self._models.get(BUILTIN_ID)
+        known = next((model for model in self._models.values() if model.local.builtin), None)
         with disk_errors(f"read {path.name}"):
             stamp = await asyncio.to_thread(importing.file_stamp, path)
         if known is not None and known.complete and known.local.stamp == stamp:
             return describe(known)
         if known is not None:
-            await self.remove(BUILTIN_ID)
+            await self.remove(known.id)
         entry = await self.import_file(path, name=BUILTIN_ID)
         model = self._models[entry.id]
         model.local.builtin, model.local.name, model.local.stamp = True, BUILTIN_NAME, stamp
@@ -234,17 +259,20 @@ class Library:
         return await finish(work, name="library import", cancel=cancel.set)
 
     async def _settle(self, imported: importing.Imported, name: str | None) -> ModelEntry:
-        twin = next((m for m in self._models.values() if m.manifest.root == imported.manifest.root), None)
-        if twin is not None:
-            await self._locked(twin, partial(store.fill_in, twin, imported.folder))
-            target = twin.folder
-        else:
-            wanted = names.model_id(name or imported.manifest.name)
-            target = self._root / names.unused_id(wanted, {*self._models, *self._problems})
-            await asyncio.to_thread(importing.settle, imported, target, name)
-        self._models[target.name] = await asyncio.to_thread(store.open_stored, target)
+        root = imported.manifest.root
+        async with self._changing:
+            twin = next((model for model in self._models.values() if model.manifest.root == root), None)
+            if twin is not None:
+                await self._locked(twin, partial(store.fill_in, twin, imported.folder))
+                settled = twin
+            else:
+                wanted = names.model_id(name or imported.manifest.name)
+                target = self._root / names.unused_id(wanted, {*self._models, *self._problems})
+                await asyncio.to_thread(importing.settle, imported, target, name)
+                settled = await asyncio.to_thread(store.open_stored, target)
+                self._models[settled.id] = settled
         self._bus.publish(ModelsChanged())
-        return describe(self._models[target.name])
+        return describe(settled)
 
     def _require_budget(self, needed: int) -> None:
         used = sum(held_bytes(model) for model in self._models.values())
@@ -259,8 +287,7 @@ class Library:
     async def verify(self, model_id: str, *, progress: Callable[[float], None] = _no_progress) -> ModelEntry:
         """Hashes every shard that is here and sets aside those that are not what the manifest says."""
         model = self._find(model_id)
-        shards = [model.manifest.shards[index] for index in sorted(model.present)]
-        await self._verify(model, shards, progress)
+        await self._checker.verify(model, progress)
         return describe(model)
 
     async def remove(self, model_id: str) -> None:
@@ -271,14 +298,15 @@ class Library:
             with disk_errors(f"delete the model {model.manifest.name}"):
                 store.delete_stored(model, self._root)
 
-        await self._locked(model, work)
-        self._models.pop(model.id, None)
+        async with self._changing:
+            await self._locked(model, work)
+            self._models.pop(model.id, None)
         self._bus.publish(ModelsChanged())
 
     async def remove_shard(self, model_id: str, index: int) -> ModelEntry:
         """Deletes one shard, which leaves the model incomplete. Raises Conflict if it is locked."""
         model = self._find(model_id)
-        shard = self._shard(model, index)
+        shard = find_shard(model, index)
         if index in model.local.locked:
             raise Conflict(f"Shard {index} of {model.manifest.name} is locked; unlock it before deleting it.")
 
@@ -293,68 +321,15 @@ class Library:
     async def lock_shard(self, model_id: str, index: int, *, locked: bool = True) -> ModelEntry:
         """Keeps a shard from being deleted, or no longer."""
         model = self._find(model_id)
-        self._shard(model, index)
+        find_shard(model, index)
         (model.local.locked.add if locked else model.local.locked.discard)(index)
         await self._locked(model, partial(save_local, model.folder, model.local))
         return describe(model)
 
-    async def _verify(
-        self, model: Stored, shards: Sequence[ShardRecord], progress: Callable[[float], None]
-    ) -> None:
-        cancel = Event()
-        counter = Progress(sum(shard.data_bytes for shard in shards), reporter(progress), cancel)
-        try:
-            for shard in shards:
-                await self._locked(model, partial(store.check_shard, model, shard, counter), cancel.set)
-        finally:
-            self._bus.publish(ModelsChanged())
-
-    async def _prove_suspects(self) -> None:
-        """Hashes what changed since it was last proven; runs beside everything else."""
-        for model in tuple(self._models.values()):
-            shards = [model.manifest.shards[index] for index in sorted(model.suspect)]
-            if shards and not self._stop.is_set():
-                await self._verify_quietly(model, shards)
-
-    async def _verify_quietly(self, model: Stored, shards: Sequence[ShardRecord]) -> None:
-        counter = Progress(0, _no_progress, self._stop)
-        for shard in shards:
-            try:
-                await self._locked(model, partial(store.check_shard, model, shard, counter))
-            except Cancelled:
-                return
-            except Exception:
-                log.exception("checking shard %s of %s failed", shard.index, model.id)
-        self._bus.publish(ModelsChanged())
-
     # --- plumbing ---------------------------------------------------------------------------------
 
     def _find(self, name: str) -> Stored:
-        exact = self._models.get(name)
-        if exact is not None:
-            return exact
-        wanted = name.strip().lower()
-        for model in self._models.values():
-            if wanted in {model.id, model.manifest.name.lower(), model.local.name.lower()} - {""}:
-                return model
-        start = wanted.replace(" ", "-")
-        matches = [model for model in self._models.values() if start and model.id.startswith(start)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            options = ", ".join(sorted(model.id for model in matches))
-            raise ModelNotFound(f"The name {name!r} fits several models: {options}.", param="model")
-        raise ModelNotFound(f"There is no model named {name!r} on this node.", param="model")
+        return find_model(self._models, name)
 
-    def _shard(self, model: Stored, index: int) -> ShardRecord:
-        if not 0 <= index < len(model.manifest.shards):
-            count = len(model.manifest.shards)
-            raise NotFound(f"The model {model.manifest.name} has shards 0 to {count - 1}; {index} is none.")
-        return model.manifest.shards[index]
-
-    async def _locked(
-        self, model: Stored, work: Callable[[], T], cancel: Callable[[], None] | None = None
-    ) -> T:
-        """Runs `work` in a thread while nothing else touches the model's files, and to its end."""
-        async with self._locks.setdefault(model.id, asyncio.Lock()):
-            return await finish(work, name=f"library work on {model.id}", cancel=cancel)
+    async def _locked(self, model: Stored, work: Callable[[], T]) -> T:
+        return await self._locks.run(model.id, work)

@@ -97,7 +97,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `n_layers` leaves out blocks that only predict further tokens (`n_extra_layers`). `recurrent` layers
     keep a state of fixed size (`recurrent_bytes` per layer and sequence) instead of a KV cache, `windowed`
     ones see the last `sliding_window` positions only. `rope_sections` tells whether positions have several
-    sections (M-RoPE). `key_length` and `value_length` are what the KV cache holds per head; with latent
+    sections (M-RoPE). `embedding_scale` multiplies a row of the embedding table before it enters the first
+    layer. `key_length` and `value_length` are what the KV cache holds per head; with latent
     attention (MLA) the values are a part of the keys and `value_length` is 0.
     """
 
@@ -115,6 +116,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     recurrent_bytes: int
     windowed: tuple[bool, ...]
     n_ff: int
+    embedding_scale: float
     n_expert: int
     n_expert_used: int
     sliding_window: int

@@ -62,7 +62,16 @@ def open_stored(folder: Path) -> Stored:
         manifest = decode(file.read(MAX_MANIFEST_BYTES + 1))
     local = load_local(folder) or Local(created=int(path.stat().st_mtime))
     stored = Stored(folder.name, folder, manifest, local)
-    empty_folder(stored.windows)
+    check_quickly(stored)
+    return stored
+
+
+def refresh(stored: Stored) -> Stored:
+    """Looks at a known model's folder again. Raises as `open_stored`."""
+    with (stored.folder / MANIFEST_NAME).open("rb") as file:
+        manifest = decode(file.read(MAX_MANIFEST_BYTES + 1))
+    if manifest.blake3 != stored.manifest.blake3:
+        return open_stored(stored.folder)
     check_quickly(stored)
     return stored
 
@@ -179,24 +188,22 @@ def sweep(root: Path) -> None:
     """Removes what a crash left behind."""
     for name in (INCOMING, TRASH):
         empty_folder(root / name)
+    for folder in model_folders(root):
+        empty_folder(folder / WINDOWS)
 
 
-def list_models(root: Path) -> tuple[list[Stored], dict[str, str]]:
-    """Every usable model under `root`, and why the others are not."""
-    models: list[Stored] = []
-    problems: dict[str, str] = {}
-    for folder in sorted(root.iterdir()):
-        if folder.name.startswith(".") or not folder.is_dir():
-            continue
-        try:
-            models.append(open_stored(folder))
-        except FileNotFoundError:
-            problems[folder.name] = "It has no manifest."
-        except BadModelFile as error:
-            problems[folder.name] = error.message
-        except OSError as error:
-            problems[folder.name] = f"It cannot be read: {error.strerror or error}."
-    return models, problems
+def model_folders(root: Path) -> list[Path]:
+    """The folders under `root` that should hold models."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def problem_of(error: BadModelFile | OSError) -> str:
+    """Why a folder holds no usable model, as a sentence."""
+    if isinstance(error, BadModelFile):
+        return error.message
+    if isinstance(error, FileNotFoundError):
+        return "It has no manifest."
+    return f"It cannot be read: {error.strerror or error}."
 
 
 def empty_folder(folder: Path) -> None:

@@ -28,6 +28,23 @@ async def finish(work: Callable[[], T], *, name: str, cancel: Callable[[], None]
         raise
 
 
+class ModelLocks:
+    """One lock per model: whoever works on a model's files does so alone."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def of(self, model_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(model_id, asyncio.Lock())
+
+    async def run(
+        self, model_id: str, work: Callable[[], T], *, cancel: Callable[[], None] | None = None
+    ) -> T:
+        """Runs `work` in a thread, alone with the model and to its end."""
+        async with self.of(model_id):
+            return await finish(work, name=f"library work on {model_id}", cancel=cancel)
+
+
 def reporter(report: Callable[[float], None]) -> Callable[[float], None]:
     """`report`, callable from threads; it is run on the loop, for each hundredth at most once."""
     loop = asyncio.get_running_loop()

@@ -27,6 +27,7 @@ SEVEN_B = ModelFacts(
     recurrent_bytes=0,
     windowed=(False,) * 32,
     n_ff=11_008,
+    embedding_scale=1.0,
     n_expert=0,
     n_expert_used=0,
     sliding_window=0,
