@@ -79,6 +79,8 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
+            # Streams hold their connections: a hundred of them must not keep status() waiting.
+            connector=aiohttp.TCPConnector(limit=0),
             headers={"Authorization": f"Bearer {self._token}"},
         )
         return self
