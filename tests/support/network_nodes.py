@@ -65,7 +65,12 @@ class Node:
     """A network with a few services, and what was published on its bus."""
 
     def __init__(
-        self, *, seed: bytes | None = None, database: MemoryDatabase | None = None, **options: Any
+        self,
+        *,
+        seed: bytes | None = None,
+        database: MemoryDatabase | None = None,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        **options: Any,
     ) -> None:
         self.errors: list[Exception] = []
         self.bus = EventBus(self.errors.append)
@@ -92,7 +97,7 @@ class Node:
             topics=registry,
             bus=self.bus,
             database=database,
-            hosts=lambda: ("127.0.0.1",),
+            hosts=lambda: hosts,
         )
 
     @property
