@@ -30,6 +30,10 @@ from app.core.kernel.generation import FinishReason
 log = logging.getLogger(__name__)
 
 
+def _sequence(slot: Slot) -> int:
+    return slot.sequence
+
+
 class Generator:
     """Runs the tasks of a whole model. `tick` is called as long as `busy`."""
 
@@ -42,7 +46,7 @@ class Generator:
         self._batch = Batch(load.batch_tokens)
         self._candidates = Candidates(model.n_vocab)
         self._end_tokens = tuple(model.end_tokens())
-        self._free = list(range(load.slots - 1, -1, -1))
+        self._free = set(range(load.slots))
         self._slots: list[Slot] = []
         self._queue: deque[tuple[Progress, int]] = deque()
 
@@ -83,6 +87,7 @@ class Generator:
 
     def tick(self) -> None:
         self._admit()
+        self._close_gap()
         rows = self._fill_batch()
         if not rows:
             return
@@ -109,28 +114,29 @@ class Generator:
         batch.clear()
         decoding = [slot for slot in self._slots if not slot.prefilling]
         waiting = [slot for slot in self._slots if slot.prefilling]
-        rows = [
-            (slot, 1, batch.add(int(slot.tokens[slot.position]), slot.position, slot.sequence))
-            for slot in decoding
-        ]
         counts = plan_tick(
             decoding=len(decoding),
             waiting=[self._next_stop(slot) - slot.position for slot in waiting],
             chunk=self._load.prefill_chunk,
             batch=self._load.batch_tokens,
         )
-        for slot, count in zip(waiting, counts, strict=True):
-            if not count:
-                continue
-            end = slot.position + count
-            complete = end == slot.prompt_length
-            last = batch.extend(
-                slot.tokens[slot.position : end], slot.position, slot.sequence, wanted=int(complete)
-            )
-            rows.append((slot, count, last - 1 if complete else -1))
+        shares = {slot.sequence: count for slot, count in zip(waiting, counts, strict=True)}
+        rows = [
+            self._add_rows(slot, count)
+            for slot in sorted(self._slots, key=_sequence)
+            if (count := shares.get(slot.sequence, 1))
+        ]
         if waiting:
             self._slots = [*decoding, *waiting[1:], waiting[0]]
         return rows
+
+    def _add_rows(self, slot: Slot, count: int) -> tuple[Slot, int, int]:
+        start, batch = slot.position, self._batch
+        if count == 1 and not slot.prefilling:
+            return slot, 1, batch.add(int(slot.tokens[start]), start, slot.sequence)
+        complete = start + count == slot.prompt_length
+        end = batch.extend(slot.tokens[start : start + count], start, slot.sequence, wanted=int(complete))
+        return slot, count, end - 1 if complete else -1
 
     def _next_stop(self, slot: Slot) -> int:
         """Where this prefill pauses: at the prompt's end, or before it at the last block border where a state
@@ -168,7 +174,7 @@ class Generator:
         tokens = progress.task.tokens
         room = np.empty(self._load.context_tokens + 1, np.int32)
         room[: len(tokens)] = tokens
-        slot = Slot(self._free.pop(), progress, choice, answer, room, known=len(tokens))
+        slot = Slot(self._lowest_free(), progress, choice, answer, room, known=len(tokens))
         self._slots.append(slot)
         if progress.fork is not None and choice:
             self._begin_from_fork(slot, *progress.fork)
@@ -185,6 +191,25 @@ class Generator:
                     prompt_tail=progress.task.prompt_tail,
                 )
             )
+
+    def _lowest_free(self) -> int:
+        sequence = min(self._free)
+        self._free.remove(sequence)
+        return sequence
+
+    def _close_gap(self) -> None:
+        """Moves the last sequence into a gap that a finished one left: only consecutive ones share a pass."""
+        if len(self._slots) < 2:
+            return
+        first, last = min(self._slots, key=_sequence), max(self._slots, key=_sequence)
+        if last.sequence - first.sequence == len(self._slots) - 1:
+            return
+        gap = min(sequence for sequence in self._free if sequence > first.sequence)
+        if self._context.import_state(gap, self._context.export_state(last.sequence)):
+            self._context.remove(last.sequence)
+            self._free.remove(gap)
+            self._free.add(last.sequence)
+            last.sequence = gap
 
     def _begin_from_fork(self, slot: Slot, state: NDArray[np.uint8], logits: NDArray[np.float32]) -> None:
         if self._context.import_state(slot.sequence, state):
@@ -294,7 +319,7 @@ class Generator:
             self._save(slot)
             slot.answer.close()
             self._context.remove(slot.sequence)
-            self._free.append(slot.sequence)
+            self._free.add(slot.sequence)
 
     def _put(self, report: Report) -> None:
         self._link.put(report)

@@ -1,7 +1,7 @@
 """Layer slices: hidden states (or token ids) of several sequences in, hidden states (or logits) out.
 
-A batch holds runs of equal length only: llama.cpp may reorder unequal ones (it does for recurrent
-layers), and what is captured comes in llama.cpp's order.
+A batch holds runs of equal length only, sorted by sequence: llama.cpp reorders others, and what is
+captured comes in its order.
 """
 
 import logging
@@ -66,7 +66,7 @@ class Forwarder:
             width=model.n_embd if self._takes_vectors else 0,
             position_rows=window.position_rows if self._takes_vectors else 1,
         )
-        self._free = list(range(load.slots - 1, -1, -1))
+        self._free = set(range(load.slots))
         self._sequences: dict[int, int] = {}
         self._held: dict[int, int] = {}
         self._pending: deque[_Run] = deque()
@@ -98,7 +98,7 @@ class Forwarder:
         if slot is not None:
             self._held.pop(sequence, None)
             self._context.remove(slot)
-            self._free.append(slot)
+            self._free.add(slot)
 
     def cancel(self, request: int) -> None:
         self._pending = deque(run for run in self._pending if run.command.request != request)
@@ -165,7 +165,7 @@ class Forwarder:
                 self._drop([run], error)
                 continue
             chosen.append(run)
-        return chosen
+        return sorted(chosen, key=lambda run: self._sequences[run.command.sequence])
 
     def _joins(self, run: _Run, chosen: list[_Run]) -> bool:
         count = self._count(chosen[0])
@@ -191,7 +191,9 @@ class Forwarder:
                 raise Overloaded(
                     f"This worker holds {self._load.slots} sequences already, which is its limit."
                 )
-            self._sequences[command.sequence] = self._free.pop()
+            slot = min(self._free)
+            self._free.remove(slot)
+            self._sequences[command.sequence] = slot
             self._held[command.sequence] = 0
         held = self._held[command.sequence]
         if command.position > held:

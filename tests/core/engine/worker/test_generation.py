@@ -95,6 +95,20 @@ def test_eight_requests_in_four_slots_all_finish_with_what_they_give_alone(worke
     assert together == alone
 
 
+def test_answers_go_on_unchanged_when_others_end_and_leave_gaps(worker: Worker) -> None:
+    prompts = [[1, *range(300 + i, 340 + i)] for i in range(4)]
+    lengths = (30, 4, 9, 30)
+    alone = [
+        worker.generate(prompt, max_tokens=length, ignore_eos=True).tokens()
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
+    requests = [
+        worker.start(prompt, max_tokens=length, ignore_eos=True)
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
+    assert [answer.tokens() for answer in worker.collect(*requests)] == alone
+
+
 def test_a_prompt_sent_again_comes_from_the_cache_with_the_same_answer(model: Path) -> None:
     with Worker() as worker:
         worker.load(whole(model))

@@ -119,6 +119,23 @@ def test_several_sequences_batched_in_one_tick_keep_apart(middle: Worker) -> Non
     _end(middle, 0, 1, 2)
 
 
+def test_sequences_with_a_gap_between_them_keep_apart(middle: Worker) -> None:
+    for sequence in range(3):
+        middle.forward(_states(5, sequence), sequence=sequence)
+    _end(middle, 1)
+    requests = [middle.send_forward(_states(1, 9), sequence=seed, position=5) for seed in (2, 0)]
+    rows = {}
+    for _ in requests:
+        report, payload = middle.receive()
+        rows[report.request] = np.frombuffer(payload, np.float32)
+    _end(middle, 0, 2)
+    for request, sequence in zip(requests, (2, 0), strict=True):
+        middle.forward(_states(5, sequence), sequence=7)
+        again = middle.forward(_states(1, 9), sequence=7, position=5)
+        _end(middle, 7)
+        np.testing.assert_allclose(rows[request], again[0], rtol=1e-4, atol=1e-4)
+
+
 def test_a_long_run_is_computed_in_batches_and_only_wanted_rows_come_back(middle: Worker) -> None:
     rows = _states(400)
     last = middle.forward(rows, wanted=3)
