@@ -32,7 +32,8 @@ async def node(script: ApiScript, *, fail: str, fail_later: str, hang: bool) -> 
     say(f"loop {type(asyncio.get_running_loop()).__name__}")
     watcher = QTimer(QApplication.instance())
     watcher.timeout.connect(close_dialog)
-    watcher.start(100)
+    if fail or fail_later:
+        watcher.start(100)
     if fail:
         raise RuntimeError(fail)
     async with scripted_node(script) as connection:

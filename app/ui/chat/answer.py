@@ -132,7 +132,9 @@ class Answer(QWidget):
             facts.append(self.tr("Cut off at the length limit"))
         if rate := speed(turn):
             facts.append(self.tr("{rate} tok/s").format(rate=QLocale().toString(rate, "f", 1)))
-        if turn.tokens:
+        if turn.tokens == 1:
+            facts.append(self.tr("1 token"))
+        elif turn.tokens:
             facts.append(self.tr("%n tokens", "", turn.tokens))
         if turn.finish:
             served_by = turn.served_by or self.tr("this computer")

@@ -61,7 +61,7 @@ class Composer(QWidget):
         self._hint = label("", "small")
         self._banner = QWidget()
         self._prepare_input()
-        self._arrange(theme)
+        self._arrange()
         self._update()
 
     def _prepare_input(self) -> None:
@@ -78,13 +78,13 @@ class Composer(QWidget):
         field.send_asked.connect(self._send)
         field.recall_asked.connect(self.recall_asked)
 
-    def _arrange(self, theme: Theme) -> None:
+    def _arrange(self) -> None:
         self._box = QFrame()
         self._box.setProperty("role", "composer")
         self._input.focus_changed.connect(self._show_focus)
         self._button.setFixedSize(QSize(32, 32))
         self._button.clicked.connect(self._act)
-        self._arrange_banner(theme)
+        self._arrange_banner()
         row = QHBoxLayout()
         row.setSpacing(10)
         row.addWidget(self._input, 1)
@@ -101,15 +101,12 @@ class Composer(QWidget):
         column.addWidget(self._hint, 0, Qt.AlignmentFlag.AlignHCenter)
         self._fit()
 
-    def _arrange_banner(self, theme: Theme) -> None:
+    def _arrange_banner(self) -> None:
         cancel = QPushButton(self.tr("Cancel"))
         cancel.setProperty("role", "quiet")
         cancel.clicked.connect(self.escape)
-        pencil = IconButton("pencil", self.tr("Editing"), theme=theme, size=14)
-        pencil.setEnabled(False)
         row = QHBoxLayout(self._banner)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(pencil)
         row.addWidget(label(self.tr("Editing your last message; the answer is written anew"), "small"))
         row.addStretch()
         row.addWidget(cancel)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QStyledItemDelegate, QWidget
 
 from app.ui.backend import ModelChoice
 from app.ui.widgets.roles import label
@@ -29,6 +29,7 @@ class Header(QWidget):
         self._picker.setAccessibleName(self.tr("Model"))
         self._picker.setToolTip(self.tr("The model that answers"))
         self._picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self._picker.setItemDelegate(QStyledItemDelegate(self._picker))
         self._picker.activated.connect(self._picked)
         row = QHBoxLayout(self)
         row.setContentsMargins(24, 12, 20, 10)

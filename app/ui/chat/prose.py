@@ -98,6 +98,8 @@ def _typeset_block(document: QTextDocument, block: QTextBlock, palette: Palette)
     if quoted:
         style.setLeftMargin(16 * quoted)
         style.setRightMargin(0)
+    if style.hasProperty(QTextFormat.Property.BlockTrailingHorizontalRulerWidth):
+        style.setBackground(QColor(palette.line))
     cursor.setBlockFormat(style)
     _typeset_runs(document, block, palette, heading=level, quoted=bool(quoted))
 
@@ -118,11 +120,8 @@ def _gap_after(block: QTextBlock) -> int:
 def _typeset_runs(
     document: QTextDocument, block: QTextBlock, palette: Palette, *, heading: int, quoted: bool
 ) -> None:
-    iterator = block.begin()
-    while not iterator.atEnd():
-        fragment = iterator.fragment()
-        given = fragment.charFormat()
-        wanted = QTextCharFormat()
+    for start, length, given in _runs(block):
+        wanted = QTextCharFormat(given)
         if given.fontFixedPitch():
             wanted.setFontFamilies([tokens.MONO])
             wanted.setProperty(QTextFormat.Property.FontPixelSize, tokens.TEXT_CODE)
@@ -135,15 +134,24 @@ def _typeset_runs(
         if given.fontWeight() > QFont.Weight.Medium:
             wanted.setFontWeight(QFont.Weight.DemiBold)
         if heading:
-            wanted.setProperty(QTextFormat.Property.FontSizeAdjustment, 0)
-            wanted.setProperty(QTextFormat.Property.FontPixelSize, _HEADINGS.get(heading, 15))
-            wanted.setFontWeight(QFont.Weight.DemiBold)
-        if wanted.propertyCount():
+            wanted.clearProperty(QTextFormat.Property.FontSizeAdjustment)
+            wanted.setProperty(QTextFormat.Property.FontPixelSize, _HEADINGS.get(heading, tokens.TEXT_BODY))
+        if wanted != given:
             cursor = QTextCursor(document)
-            cursor.setPosition(fragment.position())
-            cursor.setPosition(fragment.position() + fragment.length(), QTextCursor.MoveMode.KeepAnchor)
-            cursor.mergeCharFormat(wanted)
+            cursor.setPosition(start)
+            cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
+            cursor.setCharFormat(wanted)
+
+
+def _runs(block: QTextBlock) -> list[tuple[int, int, QTextCharFormat]]:
+    """Position, length and format of each run, gathered before any of them is changed."""
+    runs = []
+    iterator = block.begin()
+    while not iterator.atEnd():
+        fragment = iterator.fragment()
+        runs.append((fragment.position(), fragment.length(), fragment.charFormat()))
         iterator += 1
+    return runs
 
 
 def _typeset_table(table: QTextTable, palette: Palette) -> None:

@@ -51,6 +51,7 @@ class Sidebar(QWidget):
         self._chats: Sequence[Chat] = ()
         self._current = ""
         self._filling = False
+        self._listed: tuple[list[tuple[str, str]], str] = ([], "")
         self._new = QPushButton(self.tr("New chat"))
         self._new.setProperty("role", "wide")
         self._new.setIconSize(QSize(16, 16))
@@ -108,11 +109,14 @@ class Sidebar(QWidget):
         self._search.selectAll()
 
     def _fill(self) -> None:
+        found = [chat for chat in self._chats if matches(chat, self._search.text())]
+        wanted = ([(chat.id, chat.title) for chat in found], self._current)
+        if wanted == self._listed:
+            return
+        self._listed = wanted
         self._filling = True
         self._list.clear()
-        for chat in self._chats:
-            if not matches(chat, self._search.text()):
-                continue
+        for chat in found:
             item = QListWidgetItem(chat.title or self.tr("New chat"))
             item.setData(_ID, chat.id)
             item.setToolTip(chat.title)
@@ -128,6 +132,7 @@ class Sidebar(QWidget):
 
     def _edited(self, item: QListWidgetItem) -> None:
         if not self._filling:
+            self._listed = ([], "")
             self.renamed.emit(item.data(_ID), item.text().strip())
 
     def _rename(self) -> None:

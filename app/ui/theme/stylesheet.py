@@ -93,6 +93,10 @@ QComboBox QAbstractItemView {
   selection-background-color: $hover; selection-color: $text;
 }
 
+QComboBox QAbstractItemView::item { padding: 6px 8px; border: 0; border-radius: 6px; }
+QComboBox QAbstractItemView::item:selected { background: $hover; }
+
+QListWidget QLineEdit { background: $window; border: 0; border-radius: 0; padding: 0; }
 QListWidget { background: transparent; border: 0; outline: 0; }
 QListWidget::item { border-radius: 8px; padding: 8px 10px; margin: 1px 0; color: $text; }
 QListWidget::item:hover { background: $raised; }
