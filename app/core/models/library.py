@@ -14,7 +14,7 @@ from threading import Event
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from app.core.kernel.errors import BadModelFile, Conflict, DiskFull, NotFound
+from app.core.kernel.errors import BadModelFile, Conflict, DiskFull, ModelNotFound, NotFound
 from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.kernel.units import MIB, human_bytes
 from app.core.kernel.window import Window
@@ -291,8 +291,8 @@ class Library:
         return describe(model)
 
     async def remove(self, model_id: str) -> None:
-        """Deletes the model and everything of it. Raises ModelNotFound."""
-        model = self._find(model_id)
+        """Deletes the model with exactly this id, and everything of it. Raises ModelNotFound."""
+        model = self._exact(model_id)
 
         def work() -> None:
             with disk_errors(f"delete the model {model.manifest.name}"):
@@ -305,7 +305,7 @@ class Library:
 
     async def remove_shard(self, model_id: str, index: int) -> ModelEntry:
         """Deletes one shard, which leaves the model incomplete. Raises Conflict if it is locked."""
-        model = self._find(model_id)
+        model = self._exact(model_id)
         shard = find_shard(model, index)
         if index in model.local.locked:
             raise Conflict(f"Shard {index} of {model.manifest.name} is locked; unlock it before deleting it.")
@@ -320,7 +320,7 @@ class Library:
 
     async def lock_shard(self, model_id: str, index: int, *, locked: bool = True) -> ModelEntry:
         """Keeps a shard from being deleted, or no longer."""
-        model = self._find(model_id)
+        model = self._exact(model_id)
         find_shard(model, index)
         (model.local.locked.add if locked else model.local.locked.discard)(index)
         await self._locked(model, partial(save_local, model.folder, model.local))
@@ -330,6 +330,12 @@ class Library:
 
     def _find(self, name: str) -> Stored:
         return find_model(self._models, name)
+
+    def _exact(self, model_id: str) -> Stored:
+        """What is going to be changed is named in full."""
+        if model_id not in self._models:
+            raise ModelNotFound(f"There is no model with the id {model_id!r} on this node.", param="model")
+        return self._models[model_id]
 
     async def _locked(self, model: Stored, work: Callable[[], T]) -> T:
         return await self._locks.run(model.id, work)

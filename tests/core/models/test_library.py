@@ -123,6 +123,17 @@ async def test_a_removed_model_leaves_nothing(tmp_path: Path, source: Path) -> N
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
+async def test_only_a_full_id_names_what_is_to_be_deleted(tmp_path: Path, source: Path) -> None:
+    async with library_at(tmp_path / "models") as library:
+        model = (await library.import_file(source)).id
+        assert library.find("plain").id == model
+        with pytest.raises(ModelNotFound):
+            await library.remove("plain")
+        with pytest.raises(ModelNotFound):
+            await library.remove_shard("plain", 1)
+        assert library.find(model).complete
+
+
 async def test_storage_is_accounted_for(tmp_path: Path, source: Path) -> None:
     async with library_at(tmp_path / "models", max_disk_mb=100) as library:
         entry = await library.import_file(source)

@@ -1,0 +1,48 @@
+"""Coverage-guided fuzzing of GGUF reading, beyond what the hypothesis tests try.
+
+    pip install atheris==3.0.0 && python tests/fuzz/gguf_atheris.py -max_total_time=300 [CORPUS_FOLDER]
+
+Anything but a header or a BadModelFile ends it with the bytes that did it.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+with atheris.instrument_imports(include=["app.core.models"]):
+    from app.core.kernel.errors import BadModelFile
+    from app.core.models import manifest
+    from app.core.models.facts import read_facts
+    from app.core.models.gguf.reader import HeaderIncomplete, parse_header
+    from app.core.models.gguf.source import GgufSource
+
+from tests.support.gguf_corpus import ordinary
+
+
+def once(data: bytes) -> None:
+    for raw in (data, ordinary()[: len(data) // 2] + data):
+        try:
+            header = parse_header(raw, len(raw))
+            read_facts(GgufSource((Path("fuzz.gguf"),), (header,)))
+            for key in header.metadata.fields:
+                header.metadata.raw(key)
+                if header.metadata.count(key) is not None:
+                    header.metadata.array(key)
+        except BadModelFile:
+            pass
+        try:
+            parse_header(raw[: len(raw) // 2], len(raw))
+        except (BadModelFile, HeaderIncomplete):
+            pass
+    try:
+        manifest.decode(data)
+    except BadModelFile:
+        pass
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, once)
+    atheris.Fuzz()
