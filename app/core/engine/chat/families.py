@@ -54,11 +54,23 @@ class Thoughts:
     closer: str
 
 
+LISTS: Final = (
+    Tag(opener="<tool_calls>", closer="</tool_calls>"),
+    Tag(opener="<TOOLCALL>", closer="</TOOLCALL>"),
+    Tag(opener="<|START_ACTION|>", closer="<|END_ACTION|>"),
+    Tag(opener="<|function_call|>"),
+    Tag(opener="<minimax:tool_call>", closer="</minimax:tool_call>", kind="markup"),
+    Tag(opener="<｜DSML｜function_calls>", closer="</｜DSML｜function_calls>", kind="markup"),
+    Tag(opener="<｜DSML｜tool_calls>", closer="</｜DSML｜tool_calls>", kind="markup"),
+)
+"""Markers of single models, read wherever no other family is certain."""
+
 HERMES: Final = Family(
     name="hermes",
     tags=(
         Tag(opener="<tool_call>", closer="</tool_call>"),
         Tag(opener="<function=", closer="</function>", kind="markup"),
+        *LISTS,
     ),
     call_prefix="<tool_call>\n",
     call_suffix="\n</tool_call>",
@@ -88,7 +100,6 @@ PIPED: Final = Family(
     name="piped",
     tags=(
         Tag(opener="<|tool_call|>", closer="<|/tool_call|>"),
-        Tag(opener="<|tool_call>", closer="<tool_call|>"),
         Tag(opener="functools"),
     ),
     prefix="<|tool_call|>[",
@@ -97,7 +108,12 @@ PIPED: Final = Family(
 )
 GENERIC: Final = Family(
     name="generic",
-    tags=(Tag(opener="<tool_call>", closer="</tool_call>"), Tag(opener="[TOOL_CALLS]", kind="named")),
+    tags=(
+        Tag(opener="<tool_call>", closer="</tool_call>"),
+        Tag(opener="[TOOL_CALLS]", kind="named"),
+        *LISTS,
+    ),
+    noise=("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
 )
 
 DEEPSEEK: Final = Family(
@@ -128,6 +144,7 @@ HARMONY: Final = Family(
     name="harmony",
     tags=(
         Tag(opener="<|channel|>commentary to=functions.", closer="<|call|>", kind="named"),
+        Tag(opener="to=functions.", closer="<|call|>", kind="named"),
         Tag(opener="<|start|>assistant to=functions.", closer="<|call|>", kind="named"),
         Tag(opener="<|start|>assistant<|channel|>commentary to=functions.", closer="<|call|>", kind="named"),
     ),
@@ -143,6 +160,14 @@ HARMONY: Final = Family(
     call_prefix="<|channel|>commentary to=functions.",
     named=True,
     name_suffix=" <|constrain|>json<|message|>",
+)
+GEMMA: Final = Family(
+    name="gemma",
+    tags=(Tag(opener="<|tool_call>", closer="<tool_call|>", kind="markup"),),
+    separator="",
+    call_prefix="<|tool_call>call:",
+    call_suffix="<tool_call|>",
+    named=True,
 )
 PYTHONIC: Final = Family(
     name="pythonic",
@@ -163,6 +188,7 @@ FAMILIES: Final = {
         DEEPSEEK,
         KIMI,
         HARMONY,
+        GEMMA,
         PYTHONIC,
         GENERIC,
     )
@@ -177,6 +203,7 @@ THOUGHTS: Final = (
     Thoughts("<|START_THINKING|>", "<|END_THINKING|>"),
     Thoughts("<|inner_prefix|>", "<|inner_suffix|>"),
     Thoughts("<|think|>", "<|/think|>"),
+    Thoughts("<|channel>thought", "<channel|>"),
     Thoughts("<|channel|>analysis<|message|>", "<|end|>"),
     Thoughts("<|start|>assistant<|channel|>analysis<|message|>", "<|end|>"),
 )
@@ -190,6 +217,7 @@ SIGNS: Final = (
     (("<tool_call>", "<function="), HERMES),
     (("<|python_tag|>", "<|start_header_id|>"), LLAMA3),
     (("<|tool_call_start|>",), PYTHONIC),
+    (("<|tool_call>",), GEMMA),
     (("<|tool_call|>", "functools"), PIPED),
 )
 """What in a template gives its family away, the first match deciding."""

@@ -10,10 +10,10 @@ STRUCTURE: Final = re.compile(r'["{}\[\]]')
 STRING_END: Final = re.compile(r'["\\]')
 SCALAR_END: Final = re.compile(r"[,\]}\s]")
 SPACE: Final = " \t\r\n"
-NAME_KEYS: Final = ("name",)
+NAME_KEYS: Final = ("name", "tool_name")
 ARGUMENT_KEYS: Final = ("arguments", "parameters")
 CALL_KEYS: Final = frozenset(
-    {"name", "arguments", "parameters", "id", "type", "function", "tool_call", "tool_calls"}
+    {*NAME_KEYS, *ARGUMENT_KEYS, "id", "tool_call_id", "type", "function", "tool_call", "tool_calls"}
 )
 
 
@@ -176,7 +176,7 @@ class CallReader:
         if self._key in ARGUMENT_KEYS and span.startswith("{"):
             self._arguments_end = self._at
             self._send()
-        elif self._key == "name" and not self._named(span):
+        elif self._key in NAME_KEYS and not self._named(span):
             return self._broken()
         self._expect = self._comma_or_end
         return Outcome.MORE
@@ -262,7 +262,7 @@ def _calls(value: Any, known: Collection[str] | None) -> list[tuple[str, str]] |
     for key in ("tool_calls", "tool_call", "function"):
         if isinstance(value.get(key), dict | list):
             return _calls(value[key], known)
-    name = value.get("name")
+    name = value.get("name", value.get("tool_name"))
     if not isinstance(name, str) or not name or (known is not None and name not in known):
         return None
     arguments = value.get("arguments", value.get("parameters"))

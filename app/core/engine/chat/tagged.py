@@ -2,13 +2,11 @@
 
 # ruff: noqa: RUF001 - DeepSeek's markers are made of these characters
 
-import ast
-import json
 import re
-import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
+from app.core.engine.chat.bodies import markup_calls, python_calls
 from app.core.engine.chat.families import Tag
 from app.core.engine.chat.jsonscan import (
     SPACE,
@@ -16,8 +14,6 @@ from app.core.engine.chat.jsonscan import (
     CallSink,
     Outcome,
     ValueEnd,
-    arguments_text,
-    calls_in,
 )
 from app.core.kernel.generation import Tool
 
@@ -28,14 +24,6 @@ NAMED: Final = re.compile(
     r"|<\|channel\|>commentary|<\|constrain\|>|json|<\|message\|>)*\{"
 )
 NAMED_SO_FAR: Final = re.compile(r"[\w.\-:\s\[\]<>|｜▁`]*\Z")
-MAX_CODE: Final = 1 << 16
-INTERPRETERS: Final = ("python", "ipython", "code_interpreter")
-BUILT_IN: Final = re.compile(r"\s*(\w+)\.call\((.*)\)\s*\Z", re.DOTALL)
-FUNCTION: Final = re.compile(r"\s*(?:<function=)?([\w.\-]+)>?\s*(.*?)\s*(?:</function>)?\s*\Z", re.DOTALL)
-PARAMETER: Final = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
-ARGUMENT: Final = re.compile(
-    r"<arg_key>\s*(.*?)\s*</arg_key>\s*<arg_value>\n?(.*?)\n?</arg_value>", re.DOTALL
-)
 
 
 class TaggedReader:
@@ -206,77 +194,3 @@ class TaggedReader:
 
     def _ended(self) -> Outcome:
         return Outcome.DONE if self.begun else Outcome.BROKEN
-
-
-def markup_calls(body: str, tools: Sequence[Tool]) -> list[tuple[str, str]]:
-    """Calls written as `<function=f><parameter=p>v</parameter></function>` (Qwen3 Coder), as
-    `<function=f>{...}</function>` (Functionary), as `f<arg_key>p</arg_key><arg_value>v</arg_value>` (GLM) or
-    as `[f(p="v")]` (LFM2); values without a type of their own get their parameter's.
-    """
-    if body.lstrip().startswith("["):
-        return calls_in(body, None) or listed_calls(body)
-    found = FUNCTION.match(body)
-    if not found:
-        return calls_in(body, None) or []
-    name, inside = found.groups()
-    known = {tool.name for tool in tools}
-    if inside.startswith("{"):
-        arguments_given = arguments_text(inside)
-        return [(name, arguments_given)] if arguments_given else []
-    pairs = PARAMETER.findall(inside) or ARGUMENT.findall(inside)
-    if not pairs and (inside or not (body.lstrip().startswith("<function=") or name in known)):
-        return []
-    types = _types(name, tools)
-    arguments = {key: _typed(text, types.get(key)) for key, text in pairs}
-    return [(name, json.dumps(arguments, ensure_ascii=False))]
-
-
-def python_calls(body: str, tools: Sequence[Tool]) -> list[tuple[str, str]]:
-    """Calls as Llama 3 writes those of its built-in tools: `name.call(key="value")`, or plain code for
-    the tool that runs Python.
-    """
-    found = BUILT_IN.match(body)
-    if found:
-        return listed_calls(f"[{found.group(1)}({found.group(2)})]")
-    interpreter = next((tool.name for tool in tools if tool.name in INTERPRETERS), None)
-    return [(interpreter, json.dumps({"code": body}, ensure_ascii=False))] if interpreter else []
-
-
-def listed_calls(body: str) -> list[tuple[str, str]]:
-    """Calls written as a Python list `[f(a=1), g()]`, all of their arguments being named constants."""
-    if len(body) > MAX_CODE:
-        return []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            listed = ast.parse(body.strip(), mode="eval").body
-        return [_python_call(each) for each in listed.elts] if isinstance(listed, ast.List) else []
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return []
-
-
-def _python_call(node: ast.expr) -> tuple[str, str]:
-    if not isinstance(node, ast.Call) or node.args:
-        raise TypeError("not a call with named arguments")
-    arguments = {str(each.arg): ast.literal_eval(each.value) for each in node.keywords}
-    return ast.unparse(node.func), json.dumps(arguments, ensure_ascii=False)
-
-
-def _types(name: str, tools: Sequence[Tool]) -> dict[str, Any]:
-    for tool in tools:
-        if tool.name == name:
-            try:
-                properties = json.loads(tool.parameters).get("properties", {})
-                return {key: schema.get("type") for key, schema in properties.items()}
-            except (ValueError, AttributeError):
-                return {}
-    return {}
-
-
-def _typed(text: str, kind: Any) -> Any:
-    if kind == "string":
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

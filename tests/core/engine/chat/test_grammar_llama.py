@@ -24,6 +24,7 @@ WRITTEN = {
     "kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0"
     f"<|tool_call_argument_begin|>{CITY}<|tool_call_end|><|tool_calls_section_end|>",
     "harmony": f"<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{CITY}",
+    "gemma": f"<|tool_call>call:get_weather{CITY}<tool_call|>",
     "pythonic": f'<|tool_call_start|>[{{"name": "get_weather", "arguments": {CITY}}}]<|tool_call_end|>',
     "generic": f'{{"name": "get_weather", "arguments": {CITY}}}',
 }

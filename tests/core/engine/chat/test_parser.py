@@ -158,7 +158,42 @@ PLAYBOOK: list[tuple[str, str, Answer]] = [
         "<|tool_call_start|>[f(open('x'))]<|tool_call_end|>",
         Answer(text="<|tool_call_start|>[f(open('x'))]<|tool_call_end|>"),
     ),
+    (
+        "gemma",
+        '<|channel>thought\nHm.\n<channel|><|tool_call>call:get_weather{city: <|"|>Paris<|"|>}<tool_call|>'
+        "<|tool_call>call:add{a:1}<tool_call|>",
+        Answer(
+            reasoning="Hm.",
+            calls=[*ONE, ("id1", "add", '{"a":1}')],
+        ),
+    ),
+    (
+        "gemma",
+        '<|tool_call>call:add{a:[1,<|"|>a "b" {}<|"|>,-2.5e3],o:{x:true,y:None,"z":"w"}}<tool_call|>',
+        Answer(calls=[("id0", "add", r'{"a":[1,"a \"b\" {}",-2.5e3],"o":{"x":true,"y":null,"z":"w"}}')]),
+    ),
+    ("gemma", "<|tool_call>call:add{a:}<tool_call|>", Answer(text="<|tool_call>call:add{a:}<tool_call|>")),
     ("hermes", '<function=get_weather>{"city": "Paris"}</function>', Answer(calls=ONE)),
+    ("hermes", f"<tool_calls>[{CALL}]</tool_calls>", Answer(calls=ONE)),
+    (
+        "generic",
+        '<|START_ACTION|>[\n{"tool_call_id": "0", "tool_name": "get_weather", '
+        '"parameters": {"city": "Paris"}}\n]<|END_ACTION|>',
+        Answer(calls=ONE),
+    ),
+    (
+        "generic",
+        '<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n'
+        '</invoke>\n<invoke name="add">\n<parameter name="a">1</parameter>\n</invoke>\n</minimax:tool_call>',
+        Answer(calls=TWO),
+    ),
+    (
+        "generic",
+        '<｜DSML｜tool_calls>\n<｜DSML｜invoke name="get_weather">\n'
+        '<｜DSML｜parameter name="city" string="true">'
+        "Paris</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+        Answer(calls=ONE),
+    ),
     ("generic", f"```json\n{CALL}\n```", Answer(calls=ONE)),
     ("generic", '```json\n{"a": 1}\n```\n', Answer(text='```json\n{"a": 1}\n```\n')),
     ("generic", '{"tool_calls": [{"function": ' + CALL + "}]}", Answer(calls=ONE)),
@@ -221,6 +256,8 @@ def test_playbook_in_one_piece_and_character_by_character(family: str, text: str
                 "<|start|>assistant",
                 "<|tool_call_start|>",
                 "[add(a=1)]<|tool_call_end|>",
+                "<|tool_call>",
+                "call:add{a:1}<tool_call|>",
             ]
         ),
         max_size=12,
@@ -319,3 +356,6 @@ def test_a_hostile_answer_takes_linear_time() -> None:
     parse("llama3", ['{"name": '] * 5_000)
     parse("mistral", ["[TOOL_CALLS]["] * 20_000)
     parse("hermes", ["<think>"] + ["\n"] * 5_000)
+    for piece in ['<invoke name="x">', "<parameter=a>", "<arg_key>a</arg_key><arg_value>", " " * 9, "f\n  "]:
+        parse("hermes", ["<tool_call>f"] + [piece] * 10_000 + ["</tool_call>"])
+    parse("gemma", ["<|tool_call>call:f{", *['a:<|"|>,"'] * 10_000, "}<tool_call|>"])

@@ -145,7 +145,7 @@ def test_a_template_that_cannot_be_compiled_is_unsupported(template: str) -> Non
         "{{ [0] * 1000000000 }}",
         "{{ 9 ** 9 ** 9 }}",
         "{% for i in range(100000000) %}x{% endfor %}",
-        "{% for i in range(90000) %}{{ 'x' * 1000 }}{% endfor %}",
+        "{% for i in range(90) %}{{ 'x' * 1000000 }}{% endfor %}",
         "{{ messages[0].content.nothing.nothing }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{{ cycler.__init__.__globals__ }}",
@@ -178,6 +178,7 @@ def test_generation_blocks_and_loop_controls_are_understood() -> None:
         ("<|tool_call|>", "piped"),
         ("<|channel|>analysis<|message|><|end|>", "harmony"),
         ("<|tool_calls_section_begin|>", "kimi"),
+        ("<|tool_call>call:", "gemma"),
         ("<|tool_call_start|>", "pythonic"),
     ],
 )
