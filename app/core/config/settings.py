@@ -51,7 +51,11 @@ class InferenceSettings:
         None, "GGUF file to serve as the default model; it is added to the library.", flag="--model"
     )
     gpu_layers: int = option(
-        0, "Layers to put on the GPU. 0: processor only.", flag="--gpu-layers", minimum=0, maximum=9999
+        0,
+        "Layers to put on the GPU, if this build has one. 0: processor only; -1: all that fit.",
+        flag="--gpu-layers",
+        minimum=-1,
+        maximum=9999,
     )
     max_concurrent_requests: int = option(
         10, "Requests that are answered at the same time; others wait in line.", minimum=1, maximum=1024
@@ -67,7 +71,7 @@ class InferenceSettings:
         0, "Processor threads of one model. 0: follows the free cores.", minimum=0, maximum=1024
     )
     prefill_chunk_tokens: int = option(
-        128, "Prompt tokens processed per step while other answers are running.", minimum=16, maximum=4096
+        128, "Prompt tokens processed per step while other answers are running.", minimum=16, maximum=512
     )
     prefix_cache_enabled: bool = option(
         True, "Keep the state of prompts, so that the same beginning is not computed again."
