@@ -5,6 +5,7 @@
 Anything but a header or a BadModelFile ends it with the bytes that did it.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -24,23 +25,17 @@ from tests.support.gguf_corpus import ordinary
 
 def once(data: bytes) -> None:
     for raw in (data, ordinary()[: len(data) // 2] + data):
-        try:
+        with contextlib.suppress(BadModelFile):
             header = parse_header(raw, len(raw))
             read_facts(GgufSource((Path("fuzz.gguf"),), (header,)))
             for key in header.metadata.fields:
                 header.metadata.raw(key)
                 if header.metadata.count(key) is not None:
                     header.metadata.array(key)
-        except BadModelFile:
-            pass
-        try:
+        with contextlib.suppress(BadModelFile, HeaderIncomplete):
             parse_header(raw[: len(raw) // 2], len(raw))
-        except (BadModelFile, HeaderIncomplete):
-            pass
-    try:
+    with contextlib.suppress(BadModelFile):
         manifest.decode(data)
-    except BadModelFile:
-        pass
 
 
 if __name__ == "__main__":

@@ -70,9 +70,20 @@ def child(*arguments: str, timeout: float = 240) -> Any:
 
 def wanted_tensors(metadata: Mapping[str, Any], scratch: Path) -> dict[str, tuple[int, ...]]:
     """Names and numpy shapes of the tensors that llama.cpp wants for a model with `metadata`."""
-    probe = scratch / "probe.gguf"
-    write_gguf(probe, metadata, {})
-    return {name: tuple(shape) for name, shape in child("wanted", str(probe)).items()}
+    probe, extra = scratch / "probe.gguf", metadata.get(".nextn_predict_layers", 0)
+    # llama.cpp ends itself when it lists blocks that predict further tokens, so they are added by hand
+    trunk = {**metadata, ".block_count": metadata[".block_count"] - extra}
+    trunk.pop(".nextn_predict_layers", None)
+    write_gguf(probe, trunk, {})
+    found = {name: tuple(shape) for name, shape in child("wanted", str(probe)).items()}
+    last, width = trunk[".block_count"] - 1, metadata[".embedding_length"]
+    for number in range(last + 1, last + 1 + extra):
+        copied = {name: shape for name, shape in found.items() if name.startswith(f"blk.{last}.")}
+        found |= {name.replace(f".{last}.", f".{number}.", 1): shape for name, shape in copied.items()}
+        found[f"blk.{number}.nextn.eh_proj.weight"] = (width, 2 * width)
+        for norm in ("enorm", "hnorm", "shared_head_norm"):
+            found[f"blk.{number}.nextn.{norm}.weight"] = (width,)
+    return found
 
 
 def random_model(path: Path, spec: Spec, *, seed: int = 0) -> Path:

@@ -174,6 +174,9 @@ BROAD: dict[str, Spec] = {
     ),
     "llama4-step1": spec("llama4", {**MOE, ".interleave_moe_layer_step": 1}, layers=12, cuts=((4,), (6,))),
     "qwen35": spec("qwen35", _QWEN35, drop="nextn", layers=12, cuts=((4,), (5,), (3,), (3, 7))),
+    "qwen35-mtp": spec(
+        "qwen35", {**_QWEN35, ".nextn_predict_layers": 1}, drop="", layers=9, cuts=((4,), (3, 6))
+    ),
     "qwen35moe": spec("qwen35moe", {**_QWEN35, **SHARED_MOE}, drop="nextn", layers=12, cuts=((4,), (5,))),
     "qwen3next": spec(
         "qwen3next",

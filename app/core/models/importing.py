@@ -6,7 +6,7 @@ the disk; before that rename nothing of it exists as far as the library is conce
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -21,7 +21,6 @@ from app.core.models.gguf.source import GgufSource, read_source
 from app.core.models.local import Local, save_local
 from app.core.models.manifest import (
     Manifest,
-    ShardRecord,
     Source,
     SourceFile,
     content_root,
@@ -30,14 +29,15 @@ from app.core.models.manifest import (
 )
 from app.core.models.names import display_name, license_name, quantization_name
 from app.core.models.store import INCOMING, MANIFEST_NAME, SHARDS
-from app.core.models.storing import Progress, copy_shard, home_header
+from app.core.models.storing import Progress, copy_shard, manifest_header
 
 
 class ImportPlan(NamedTuple):
-    """What is going to be imported; the manifest lacks the hashes still."""
+    """What is going to be imported. The manifest lacks the hashes still; `stamps` tell if a file changes."""
 
     source: GgufSource
     manifest: Manifest
+    stamps: tuple[str, ...]
 
     @property
     def file_bytes(self) -> int:
@@ -55,17 +55,25 @@ class Imported(NamedTuple):
 def plan_import(path: Path, *, shard_size: int, repo: str = "", revision: str = "") -> ImportPlan:
     """Reads the headers at `path` and decides the cut. Raises BadModelFile."""
     source = read_source(path)
+    stamps = tuple(file_stamp(part) for part in source.paths)
+    return ImportPlan(source, plan_manifest(source, shard_size, repo=repo, revision=revision), stamps)
+
+
+def plan_manifest(source: GgufSource, shard_size: int, *, repo: str = "", revision: str = "") -> Manifest:
+    """The manifest, without hashes, of a model of which only the headers are known.
+
+    The source's paths need not exist: their names are what counts. Raises BadModelFile.
+    """
     facts = read_facts(source)
     placed = source.tensors()
     if not placed:
-        raise BadModelFile(f"The file {path.name} holds no tensors, so it is no model.")
+        raise BadModelFile(f"The file {source.paths[0].name} holds no tensors, so it is no model.")
     quantization = quantization_name(source.metadata, (each.tensor for each in placed))
-    shards = plan_shards(source, facts.architecture, facts.n_layers + facts.n_extra_layers, shard_size)
     files = tuple(
         SourceFile(part.name, header.file_size)
         for part, header in zip(source.paths, source.headers, strict=True)
     )
-    manifest = Manifest(
+    return Manifest(
         name=display_name(source.metadata, source.stem, quantization),
         quantization=quantization,
         license=license_name(source.metadata),
@@ -73,10 +81,9 @@ def plan_import(path: Path, *, shard_size: int, repo: str = "", revision: str = 
         facts=facts,
         alignment=source.alignment,
         shard_size=shard_size,
-        shards=shards,
+        shards=plan_shards(source, facts.architecture, facts.n_layers + facts.n_extra_layers, shard_size),
         root="",
     )
-    return ImportPlan(source, manifest)
 
 
 def run_import(
@@ -100,42 +107,39 @@ def run_import(
 
 
 def _write(plan: ImportPlan, folder: Path, created: int, progress: Progress) -> Imported:
-    before = _identity(plan.source)
-    shards = tuple(_write_shard(plan, shard, folder, progress) for shard in plan.manifest.shards)
-    if _identity(plan.source) != before:
+    hashes = {}
+    for shard in plan.manifest.shards:
+        hashes[shard.index] = copy_shard(
+            shard,
+            sources=plan.source.paths,
+            target=folder / SHARDS / shard.file,
+            header=manifest_header(plan.manifest, shard),
+            alignment=plan.manifest.alignment,
+            progress=progress,
+        )
+    if tuple(file_stamp(path) for path in plan.source.paths) != plan.stamps:
         raise BadModelFile("The model file changed while it was imported.")
-    manifest = seal(msgspec.structs.replace(plan.manifest, shards=shards, root=content_root(shards)))
     local = Local(created=created, imported_from=str(plan.source.paths[0]))
-    for shard in shards:
-        local.modified[shard.file] = (folder / SHARDS / shard.file).stat().st_mtime_ns
+    return assemble(plan.manifest, hashes, folder=folder, local=local)
+
+
+def assemble(manifest: Manifest, hashes: Mapping[int, str], *, folder: Path, local: Local) -> Imported:
+    """Completes a folder whose shard files are written: `hashes` has the BLAKE3 of each that is there.
+
+    The others may be missing, which leaves the model incomplete. `Library.adopt` takes the result.
+    """
+    shards = tuple(
+        msgspec.structs.replace(shard, blake3=hashes.get(shard.index, shard.blake3))
+        for shard in manifest.shards
+    )
+    sealed = seal(msgspec.structs.replace(manifest, shards=shards, root=content_root(shards)))
+    for index in hashes:
+        path = folder / SHARDS / shards[index].file
+        local.modified[path.name] = path.stat().st_mtime_ns
     sync_folder(folder / SHARDS)
-    write_atomically(folder / MANIFEST_NAME, encode(manifest))
+    write_atomically(folder / MANIFEST_NAME, encode(sealed))
     save_local(folder, local)
-    return Imported(folder, manifest, local)
-
-
-def _write_shard(plan: ImportPlan, shard: ShardRecord, folder: Path, progress: Progress) -> ShardRecord:
-    manifest = plan.manifest
-    header = home_header(
-        shard,
-        architecture=manifest.facts.architecture,
-        alignment=manifest.alignment,
-        shards=manifest.shards,
-    )
-    digest = copy_shard(
-        shard,
-        sources=plan.source.paths,
-        target=folder / SHARDS / shard.file,
-        header=header,
-        alignment=manifest.alignment,
-        progress=progress,
-    )
-    return msgspec.structs.replace(shard, blake3=digest)
-
-
-def _identity(source: GgufSource) -> list[tuple[int, int, int]]:
-    stats = [path.stat() for path in source.paths]
-    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
+    return Imported(folder, sealed, local)
 
 
 def file_stamp(path: Path) -> str:

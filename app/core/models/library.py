@@ -27,6 +27,7 @@ from app.core.models.entries import ModelEntry, Problem, Storage, describe, held
 from app.core.models.local import save_local
 from app.core.models.lookup import find_model, find_shard
 from app.core.models.manifest import Manifest
+from app.core.models.merging import same_model
 from app.core.models.slices.files import open_window
 from app.core.models.store import Stored
 from app.core.models.threads import ModelLocks, finish, reporter
@@ -39,6 +40,11 @@ BUILTIN_NAME: Final = "SwarmLLM Guide (demonstration)"
 
 def _no_progress(_: float) -> None:
     """For callers that do not watch."""
+
+
+def _fill_in(model: Stored, imported: importing.Imported) -> None:
+    with disk_errors(f"complete the model {model.manifest.name}"):
+        store.fill_in(model, imported.folder, imported.manifest)
 
 
 class Library:
@@ -228,7 +234,7 @@ class Library:
             )
             self._require_budget(plan.file_bytes)
             imported = await self._run_import(plan, progress)
-            return await self._settle(imported, name)
+            return await self.adopt(imported, name)
 
     async def ensure_builtin(self, path: Path) -> ModelEntry:
         """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
@@ -258,13 +264,16 @@ class Library:
 
         return await finish(work, name="library import", cancel=cancel.set)
 
-    async def _settle(self, imported: importing.Imported, name: str | None) -> ModelEntry:
-        root = imported.manifest.root
+    async def adopt(self, imported: importing.Imported, name: str | None = None) -> ModelEntry:
+        """Takes up a model whose shards were written by `importing.assemble`, all of them or some.
+
+        If the same model is here already, that one gets what it lacks.
+        """
         async with self._changing:
-            twin = next((model for model in self._models.values() if model.manifest.root == root), None)
-            if twin is not None:
-                await self._locked(twin, partial(store.fill_in, twin, imported.folder))
-                settled = twin
+            twins = (m for m in self._models.values() if same_model(m.manifest, imported.manifest))
+            settled = next(twins, None)
+            if settled is not None:
+                await self._locked(settled, partial(_fill_in, settled, imported))
             else:
                 wanted = names.model_id(name or imported.manifest.name)
                 target = self._root / names.unused_id(wanted, {*self._models, *self._problems})

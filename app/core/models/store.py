@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from app.core.kernel.errors import BadModelFile
+from app.core.models.disk import write_atomically
 from app.core.models.headers import intact
 from app.core.models.local import Local, load_local, save_local
-from app.core.models.manifest import MAX_MANIFEST_BYTES, Manifest, ShardRecord, decode
+from app.core.models.manifest import MAX_MANIFEST_BYTES, Manifest, ShardRecord, decode, encode
+from app.core.models.merging import merged
 from app.core.models.storing import Progress, hash_shard, manifest_header
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -153,11 +155,19 @@ def delete_shard(stored: Stored, shard: ShardRecord) -> None:
     save_local(stored.folder, stored.local)
 
 
-def fill_in(stored: Stored, folder: Path) -> None:
-    """Takes over from `folder`, which holds the same content, the shards that are missing; removes it."""
-    for shard in stored.manifest.shards:
-        if shard.index not in stored.present:
-            (folder / SHARDS / shard.file).replace(stored.path(shard))
+def fill_in(stored: Stored, folder: Path, manifest: Manifest) -> None:
+    """Takes over from `folder`, which holds the same model, the shards and hashes that are missing.
+
+    The hashes come first: a shard without its manifest's hash could never be proven.
+    """
+    together = merged(stored.manifest, manifest)
+    if together.blake3 != stored.manifest.blake3:
+        write_atomically(stored.folder / MANIFEST_NAME, encode(together))
+        stored.manifest = together
+    for shard in together.shards:
+        source = folder / SHARDS / shard.file
+        if shard.index not in stored.present and source.is_file():
+            source.replace(stored.path(shard))
             proven(stored, shard)
     save_local(stored.folder, stored.local)
     shutil.rmtree(folder, ignore_errors=True)
@@ -172,7 +182,7 @@ def check_shard(stored: Stored, shard: ShardRecord, progress: Progress) -> None:
     except (BadModelFile, OSError) as error:
         quarantine(stored, shard, str(error))
         return
-    if digest != shard.blake3:
+    if digest != (shard.blake3 or digest):
         quarantine(stored, shard, "Its data is not what the manifest says: the hashes differ.")
         return
     proven(stored, shard)

@@ -40,20 +40,6 @@ class Progress:
         self._report(min(1.0, self._done / self._total))
 
 
-def home_header(
-    shard: ShardRecord, *, architecture: str, alignment: int, shards: Sequence[ShardRecord]
-) -> bytes:
-    """The header under which the shard is a part of the whole model."""
-    n_tensors = sum(len(other.tensors) for other in shards)
-    place = Place(shard.index, len(shards), n_tensors, HOME)
-    if shard.kind == "metadata":
-        return compose_metadata(n_fields=shard.fields, place=place)
-    entries = [TensorEntry(tensor.name, tensor.shape, tensor.kind, tensor.offset) for tensor in shard.tensors]
-    return compose(
-        size=shard.header_bytes, architecture=architecture, alignment=alignment, place=place, tensors=entries
-    )
-
-
 def copy_shard(
     shard: ShardRecord,
     *,
@@ -122,10 +108,15 @@ def hash_shard(path: Path, shard: ShardRecord, progress: Progress) -> str:
 
 
 def manifest_header(manifest: Manifest, shard: ShardRecord) -> bytes:
-    """The home header of a shard of a stored model."""
-    return home_header(
-        shard,
+    """The header under which a shard is a part of the whole model."""
+    n_tensors = sum(len(other.tensors) for other in manifest.shards)
+    place = Place(shard.index, len(manifest.shards), n_tensors, HOME)
+    if shard.kind == "metadata":
+        return compose_metadata(n_fields=shard.fields, place=place)
+    return compose(
+        size=shard.header_bytes,
         architecture=manifest.facts.architecture,
         alignment=manifest.alignment,
-        shards=manifest.shards,
+        place=place,
+        tensors=[TensorEntry(t.name, t.shape, t.kind, t.offset) for t in shard.tensors],
     )

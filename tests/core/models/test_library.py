@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from app.core.kernel.errors import (
 from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.models import importing, store
 from app.core.models.library import Library
+from app.core.models.local import Local
 from app.core.models.manifest import decode, encode
 from tests.support.gguf_library import library_at, mounted, needs_mount, remount, reraise
 from tests.support.gguf_models import plain_llama
@@ -96,6 +98,48 @@ async def test_importing_again_fills_in_the_shards_that_were_deleted(tmp_path: P
             await library.window(model)
         assert (await library.import_file(source)).complete
         assert (await library.window(model)).whole
+
+
+async def partial_import(source: Path, root: Path, wanted: set[int], revision: str) -> importing.Imported:
+    """What a download of some shards leaves behind: the hashes of the others are not known."""
+    plan = importing.plan_import(source, shard_size=1 << 26, repo="maker/plain", revision=revision)
+    whole = importing.run_import(
+        plan, root=root, created=1, progress=lambda _: None, cancel=threading.Event()
+    )
+    for shard in whole.manifest.shards:
+        if shard.index not in wanted:
+            (whole.folder / "shards" / shard.file).unlink()
+    hashes = {shard.index: shard.blake3 for shard in whole.manifest.shards if shard.index in wanted}
+    return importing.assemble(plan.manifest, hashes, folder=whole.folder, local=Local(created=1))
+
+
+async def test_shards_that_come_one_after_the_other_make_one_model(tmp_path: Path, source: Path) -> None:
+    root = tmp_path / "models"
+    async with library_at(root) as library:
+        first = await library.adopt(await partial_import(source, root, {0, 2, 4}, "r1"))
+        assert not first.complete
+        assert first.root == ""
+        assert [shard.state for shard in first.shards].count("present") == 3
+        assert (await library.window(first.id, 1, 2, head=False)).takes == "vectors"
+        with pytest.raises(Conflict, match="shards 3 are not here"):
+            await library.window(first.id, 0, 2, embedding=False, head=False)
+        second = await library.adopt(await partial_import(source, root, {1, 3, 4}, "r1"))
+        assert second.id == first.id
+        whole = await library.import_file(source)
+        assert (whole.id, whole.complete) == (first.id, True)
+        assert whole.root
+    async with library_at(root) as library:
+        assert library.find(first.id) == whole
+        assert all(shard.state == "present" for shard in (await library.verify(first.id)).shards)
+
+
+async def test_models_that_only_look_alike_are_kept_apart(tmp_path: Path, source: Path) -> None:
+    root, other = tmp_path / "models", plain_llama(tmp_path / "plain-llama-2.gguf", seed=9)
+    async with library_at(root) as library:
+        one = await library.adopt(await partial_import(source, root, {0, 3}, "r1"))
+        two = await library.adopt(await partial_import(other, root, {0, 4}, "r2"))
+        three = await library.import_file(other)
+        assert one.id != two.id == three.id
 
 
 async def test_locked_shards_are_not_deleted(tmp_path: Path, source: Path) -> None:
