@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+import psutil
+
 from app.core.engine.machine import Machine
 from app.core.engine.threads import Load, LoadMeter, ThreadPolicy
 from app.core.engine.worker_link import WorkerLink
@@ -47,11 +49,18 @@ class Governor:
         self._busy.set()
 
     async def _run(self, links: Callable[[], Sequence[WorkerLink]]) -> None:
-        while True:
-            if not self._busy.is_set():
+        try:
+            while True:
                 await self._busy.wait()
                 self._meter = LoadMeter()
                 self._sample(links())
+                await self._govern(links)
+        except (OSError, psutil.Error) as error:
+            log.warning("The machine's load cannot be read; threads stay at %d: %s", self.threads, error)
+
+    async def _govern(self, links: Callable[[], Sequence[WorkerLink]]) -> None:
+        """Until no worker has anything to do."""
+        while self._busy.is_set():
             await asyncio.sleep(SAMPLE_SECONDS)
             alive = links()
             busy = [link for link in alive if link.open_requests]

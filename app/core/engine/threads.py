@@ -11,8 +11,10 @@ from typing import Final
 
 import msgspec
 
-MARGIN: Final = 0.2
-"""Cores by which the load must be beyond the halfway point before the count changes."""
+RAISE_MARGIN: Final = 0.1
+"""Cores by which the load must be below the halfway point between two counts to raise the count."""
+UNMEASURED_MARGIN: Final = 0.2
+"""The same for lowering it, where nothing but the load is measured."""
 CONTENDED: Final = 0.1
 """Share of their runnable time that threads wait for a core, from which on there are too many."""
 LOWER_AFTER: Final = 2
@@ -68,10 +70,10 @@ class ThreadPolicy:
 
     def _target(self, load: Load) -> int:
         free = max(0.0, self._cores - load.others)
-        if free < self._current - 0.5 - MARGIN:
-            contended = load.waiting is None or load.waiting > CONTENDED
-            return max(1, min(self._most, round(free))) if contended else self._current
-        if free > self._current + 0.5 + MARGIN:
+        margin = UNMEASURED_MARGIN if load.waiting is None else 0.0
+        contended = load.waiting is None or load.waiting > CONTENDED
+        lower = contended and free < self._current - 0.5 - margin
+        if lower or free > self._current + 0.5 + RAISE_MARGIN:
             return max(1, min(self._most, round(free)))
         return self._current
 

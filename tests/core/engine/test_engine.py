@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -55,6 +55,28 @@ class Shown(Machine):
 
     def available_memory(self, *, mapped: int) -> int:
         return self.available - mapped
+
+
+class Busy(Shown):
+    """Two cores, one of which somebody else keeps busy while `busy`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = True
+        self.began = time.monotonic()
+
+    @property
+    def cores(self) -> int:
+        return 2
+
+    def busy_seconds(self) -> float:
+        return time.monotonic() - self.began if self.busy else 0.0
+
+    def process_seconds(self, pids: Iterable[int]) -> float:
+        return 0.0
+
+    def waits(self, pids: Iterable[int]) -> tuple[int, int] | None:
+        return None
 
 
 class Log:
@@ -380,6 +402,20 @@ async def test_idle_workers_are_ended_if_wished(window: Window) -> None:
         assert engine.loaded()
         await until(lambda: log.unloaded == [("m", "idle")])
         assert await text_of(engine.chat("m", window, chat("1 words"))) == words(1)
+
+
+async def test_threads_follow_the_cores_that_are_free(window: Window) -> None:
+    machine = Busy()
+    async with running(machine=machine, limits=EngineLimits()) as engine:
+        await engine.load("m", window)
+        assert engine.loaded()[0].threads == 2
+        stream = asyncio.create_task(text_of(engine.chat("m", window, chat("100000 words 5 ms"))))
+        await until(lambda: engine.loaded()[0].threads == 1)
+        machine.busy = False
+        await until(lambda: engine.loaded()[0].threads == 2)
+        stream.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stream
 
 
 async def test_unloading_spares_models_in_use_unless_forced(window: Window) -> None:

@@ -24,7 +24,9 @@ def test_cores_are_taken_back_only_after_they_stay_free() -> None:
 
 def test_load_about_halfway_between_two_counts_does_not_make_it_swing() -> None:
     policy = ThreadPolicy(cores=4, most=4)
-    assert set(play(policy, *[(0.4, 0.5), (0.65, 0.5)] * 10)) == {4}
+    assert set(play(policy, *[(0.4, 0.5), (0.49, 0.5)] * 10)) == {4}
+    lowered = play(policy, *[(1.0, 0.5)] * 2)[-1]
+    assert set(play(policy, *[(0.41, 0.0), (0.55, 0.5)] * 10)) == {lowered}
 
 
 def test_others_that_never_compute_at_the_same_time_cost_nothing() -> None:
