@@ -5,7 +5,6 @@ the disk; before that rename nothing of it exists as far as the library is conce
 """
 
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
@@ -87,23 +86,21 @@ def plan_manifest(source: GgufSource, shard_size: int, *, repo: str = "", revisi
 
 
 def run_import(
-    plan: ImportPlan,
-    *,
-    root: Path,
-    created: int,
-    progress: Callable[[float], None],
-    cancel: Event,
+    plan: ImportPlan, *, folder: Path, created: int, progress: Callable[[float], None], cancel: Event
 ) -> Imported:
-    """Writes the shards. Raises DiskFull, StorageError, BadModelFile or Cancelled and then leaves nothing."""
-    folder = root / INCOMING / secrets.token_hex(8)
+    """Writes the shards into the new folder `folder`; whatever happens, the caller removes it.
+
+    Raises DiskFull, StorageError, BadModelFile or Cancelled.
+    """
     with disk_errors(f"import {plan.manifest.name}"):
-        require_space(root, plan.file_bytes)
-        try:
-            (folder / SHARDS).mkdir(parents=True)
-            return _write(plan, folder, created, Progress(plan.manifest.data_bytes, progress, cancel))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        (folder / SHARDS).mkdir(parents=True)
+        require_space(folder, plan.file_bytes)
+        return _write(plan, folder, created, Progress(plan.manifest.data_bytes, progress, cancel))
+
+
+def staging_folder(root: Path) -> Path:
+    """A folder of its own for an import into the library at `root`; it does not exist yet."""
+    return root / INCOMING / secrets.token_hex(8)
 
 
 def _write(plan: ImportPlan, folder: Path, created: int, progress: Progress) -> Imported:

@@ -30,7 +30,7 @@ from app.core.models.manifest import Manifest
 from app.core.models.merging import same_model
 from app.core.models.slices.files import open_window
 from app.core.models.store import Stored
-from app.core.models.threads import ModelLocks, finish, reporter
+from app.core.models.threads import ModelLocks, finish, reporter, see_through
 
 T = TypeVar("T")
 
@@ -233,8 +233,12 @@ class Library:
                 importing.plan_import, path, shard_size=self._shard_size, repo=repo, revision=revision
             )
             self._require_budget(plan.file_bytes)
-            imported = await self._run_import(plan, progress)
-            return await self.adopt(imported, name)
+            folder = importing.staging_folder(self._root)
+            try:
+                imported = await self._run_import(plan, folder, progress)
+                return await self.adopt(imported, name)
+            finally:
+                await finish(partial(store.empty_folder, folder), name="clearing up after an import")
 
     async def ensure_builtin(self, path: Path) -> ModelEntry:
         """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
@@ -252,15 +256,13 @@ class Library:
         return describe(model)
 
     async def _run_import(
-        self, plan: importing.ImportPlan, progress: Callable[[float], None]
+        self, plan: importing.ImportPlan, folder: Path, progress: Callable[[float], None]
     ) -> importing.Imported:
         cancel, report = Event(), reporter(progress)
         created = int(self._clock())
 
         def work() -> importing.Imported:
-            return importing.run_import(
-                plan, root=self._root, created=created, progress=report, cancel=cancel
-            )
+            return importing.run_import(plan, folder=folder, created=created, progress=report, cancel=cancel)
 
         return await finish(work, name="library import", cancel=cancel.set)
 
@@ -269,6 +271,9 @@ class Library:
 
         If the same model is here already, that one gets what it lacks.
         """
+        return await see_through(self._adopt(imported, name), name="library adoption")
+
+    async def _adopt(self, imported: importing.Imported, name: str | None) -> ModelEntry:
         async with self._changing:
             twins = (m for m in self._models.values() if same_model(m.manifest, imported.manifest))
             settled = next(twins, None)

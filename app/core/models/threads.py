@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -14,7 +14,14 @@ async def finish(work: Callable[[], T], *, name: str, cancel: Callable[[], None]
     A thread cannot be stopped, so a caller that is cancelled calls `cancel`, if given, and then still waits
     for the work to end: nothing goes on writing files that somebody else believes to be at rest.
     """
-    task = asyncio.create_task(asyncio.to_thread(work), name=name)
+    return await see_through(asyncio.to_thread(work), name=name, cancel=cancel)
+
+
+async def see_through(
+    work: Coroutine[Any, Any, T], *, name: str, cancel: Callable[[], None] | None = None
+) -> T:
+    """As `finish`, for a coroutine that must not be left in the middle."""
+    task = asyncio.create_task(work, name=name)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

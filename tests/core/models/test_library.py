@@ -1,6 +1,7 @@
 """The library keeps models whole, says what is wrong with the others, and loses nothing."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -104,7 +105,11 @@ async def partial_import(source: Path, root: Path, wanted: set[int], revision: s
     """What a download of some shards leaves behind: the hashes of the others are not known."""
     plan = importing.plan_import(source, shard_size=1 << 26, repo="maker/plain", revision=revision)
     whole = importing.run_import(
-        plan, root=root, created=1, progress=lambda _: None, cancel=threading.Event()
+        plan,
+        folder=importing.staging_folder(root),
+        created=1,
+        progress=lambda _: None,
+        cancel=threading.Event(),
     )
     for shard in whole.manifest.shards:
         if shard.index not in wanted:
@@ -193,7 +198,7 @@ async def test_the_disk_budget_is_kept(tmp_path: Path) -> None:
     async with library_at(tmp_path / "models", max_disk_mb=2) as library:
         with pytest.raises(DiskFull, match="max_disk_mb"):
             await library.import_file(big)
-    assert not (tmp_path / "models" / store.INCOMING).exists()
+    assert not list((tmp_path / "models").rglob("*.gguf"))
 
 
 async def test_too_little_free_space_is_said_before_anything_is_written(
@@ -207,16 +212,28 @@ async def test_too_little_free_space_is_said_before_anything_is_written(
         assert not library.models()
 
 
-async def test_cancelling_an_import_removes_what_was_written(tmp_path: Path, source: Path) -> None:
-    started = asyncio.Event()
-    async with library_at(tmp_path / "models") as library:
-        work = asyncio.create_task(library.import_file(source, progress=lambda _: started.set()))
-        await started.wait()
+@pytest.mark.parametrize("moment", [0.0, 0.4, 1.0])
+async def test_cancelling_an_import_leaves_all_or_nothing(
+    tmp_path: Path, source: Path, moment: float
+) -> None:
+    root, reached = tmp_path / "models", asyncio.Event()
+
+    def watch(fraction: float) -> None:
+        if fraction >= moment:
+            reached.set()
+
+    async with library_at(root) as library:
+        work = asyncio.create_task(library.import_file(source, progress=watch))
+        await reached.wait()
         work.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError):
             await work
-        leftovers = list((tmp_path / "models").rglob("*.gguf"))
-        assert bool(library.models()) == bool(leftovers)
+        here = library.models()
+        assert all(entry.complete for entry in here)
+        assert not list((root / store.INCOMING).iterdir())
+        folders = [path.name for path in root.iterdir() if not path.name.startswith(".")]
+        assert folders == [entry.id for entry in here]
+        assert (await library.import_file(source)).complete
 
 
 @needs_mount
