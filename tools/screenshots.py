@@ -38,10 +38,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SHOWN_ADDRESS = "http://127.0.0.1:8800"
 START_SECONDS = 60.0
 CHATS = (
-    ("How do I use it from Python?",),
-    ("What is a shard?",),
     ("How do I invite a friend?",),
-    ("Hello!", "What is SwarmLLM?", "Is my data private?"),
+    ("Do I need a graphics card?",),
+    ("How does one model run on several computers?",),
+    ("How do I start the node?",),
+    ("What is a shard?", "How do I add a model?"),
 )
 
 

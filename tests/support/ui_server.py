@@ -80,9 +80,11 @@ class ScriptedApi:
         await response.prepare(request)
         try:
             await self._stream(response)
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             script.hung_up += 1
             raise
+        except ConnectionError:
+            script.hung_up += 1
         return response
 
     async def _stream(self, response: web.StreamResponse) -> None:

@@ -32,7 +32,7 @@ class Answer(QWidget):
         self._pulse = Pulse(self.tr("Waiting for the answer"), theme=theme)
         self._meta = label("", "small")
         self._copy = IconButton("copy", self.tr("Copy answer"), theme=theme)
-        self._again = IconButton("refresh", self.tr("Write another answer"), theme=theme)
+        self._again = IconButton("refresh", self.tr("Write another answer (Ctrl+R)"), theme=theme)
         self._feedback = CopyFeedback(self._copy, "")
         self._copy.clicked.connect(self._copy_text)
         self._again.clicked.connect(self.regenerate_asked)

@@ -47,7 +47,7 @@ class CodeCard(QFrame):
         if language != self._language or not self._name.text():
             self._language = language
             self._painted = []
-            self._name.setText(language or self.tr("text"))
+            self._name.setText(language or self.tr("code"))
         if code != self._code or not self._painted:
             self._write(code)
             self._colour()

@@ -60,6 +60,7 @@ class Sidebar(QWidget):
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Search chats"))
         self._search.setAccessibleName(self.tr("Search chats"))
+        self._search.setToolTip(self.tr("Search chats (Ctrl+F)"))
         self._search.setClearButtonEnabled(True)
         self._search.textChanged.connect(self._fill)
         self.status = StatusLine(theme=theme)
