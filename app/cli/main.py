@@ -55,7 +55,7 @@ def _command(name: str) -> Command:
 def _run(arguments: argparse.Namespace, host: Host) -> int:
     headless = getattr(arguments, "headless", False)
     if not headless and not host.has_display():
-        note("There is no display, so no window opens; `--headless` says so from the start.")
+        note("There is no display here, so no window opens (`--headless` asks for none).")
         headless = True
     return host.run(flags_of(arguments), headless=headless)
 

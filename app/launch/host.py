@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What only the node may see: workers inherit the environment of this process.
 _PASSPHRASE = "SWARMLLM_VAULT_PASSPHRASE"  # noqa: S105 - the variable's name
+
+_QT_PACKAGES = frozenset({"PySide6", "shiboken6", "qasync"})
 
 
 def run_command(argv: Sequence[str]) -> int:
@@ -57,9 +59,7 @@ class LaunchHost:
                 from app.launch.headless import run_headless  # noqa: PLC0415 - loads the whole core
 
                 return run_headless(loaded, self._environ)
-            from app.launch.windows import run_windows  # noqa: PLC0415 - loads Qt
-
-            return run_windows(loaded, self._environ)
+            return _windows()(loaded, self._environ)
 
     def config(self, flags: Flags) -> ConfigReport:
         with _told():
@@ -104,6 +104,20 @@ class LaunchHost:
         from app.core.config.load import load_settings  # noqa: PLC0415 - `version` needs no settings
 
         return load_settings(flags=flags.values, environ=self._environ, config_path=flags.config)
+
+
+def _windows() -> "Callable[[LoadedSettings, Mapping[str, str]], int]":
+    """Loads Qt, which needs libraries of the system that a small machine may lack."""
+    try:
+        from app.launch.windows import run_windows  # noqa: PLC0415
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _QT_PACKAGES:
+            raise
+        raise CommandError(
+            f"No window can be opened: {error}. Install what is missing, or start with --headless.",
+            exits.FAILURE,
+        ) from error
+    return run_windows
 
 
 @contextmanager

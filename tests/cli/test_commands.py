@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,8 @@ def test_bench_measures_every_request(
     assert all(request["completion_tokens"] == 20 for request in result["requests"])
     assert set(result["ttft_seconds"]) == {"mean", "min", "p50", "p95", "max"}
     assert result["tokens_per_second"]["min"] > 0
-    warm_up, *measured = node.router.requests
+    sent: list[Any] = list(node.router.requests)
+    warm_up, *measured = sent
     assert len(measured) == 6
     assert [request.sampling.max_tokens for request in (warm_up, measured[0])] == [1, 20]
     assert measured[0].messages[-1].content == "Count."

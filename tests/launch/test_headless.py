@@ -36,6 +36,7 @@ def test_a_signal_stops_it_in_order(tmp_path: Path, number: signal.Signals) -> N
     assert not (node.data_dir / "runtime.json").exists()
 
 
+@pytest.mark.slow
 def test_a_second_node_and_a_taken_port_are_one_clear_line(tmp_path: Path) -> None:
     with running_node(tmp_path) as node:
         second = run_again(node.data_dir, "-p", "0")
@@ -80,6 +81,7 @@ def test_a_damaged_database_costs_neither_keys_nor_models(tmp_path: Path) -> Non
         assert database.execute("PRAGMA quick_check").fetchone() == ("ok",)
 
 
+@pytest.mark.slow
 def test_the_passphrase_reaches_the_vault_and_no_child(tmp_path: Path) -> None:
     with running_node(tmp_path, SWARMLLM_VAULT_PASSPHRASE="correct horse") as node:
         _, status = node.request("GET", "/v1/status")

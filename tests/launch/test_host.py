@@ -91,3 +91,18 @@ def test_the_node_is_found_through_its_data_directory(tmp_path: Path) -> None:
 )
 def test_a_display_is_recognised(environ: dict[str, str], display: bool) -> None:
     assert LaunchHost(environ=environ).has_display() is display
+
+
+@pytest.mark.parametrize("missing", ["PySide6", pytest.param("qasync", marks=pytest.mark.slow)])
+def test_without_qts_libraries_the_way_out_is_named(tmp_path: Path, missing: str) -> None:
+    text = (
+        "import sys; from app.launch.host import LaunchHost, run_command; "
+        f"LaunchHost.has_display = lambda host: True; sys.modules[{missing!r}] = None; "
+        f"sys.exit(run_command(['run', '-d', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("swarmllm: No window can be opened: ")
+    assert "--headless" in done.stderr

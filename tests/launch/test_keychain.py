@@ -6,10 +6,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.support.keyring_service import SecretService
 from tests.support.node_process import running_node
 
 
+@pytest.mark.slow
 def test_keys_live_in_the_keychain_and_the_printed_key_opens_the_api(tmp_path: Path) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="ring") as folder,
