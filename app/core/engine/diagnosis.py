@@ -39,6 +39,19 @@ def died_at_work(model: str, status: int | None) -> WorkerCrashed:
     )
 
 
+def stalled_while_loading(model: str) -> LoadFailed:
+    """The error for requests that waited for a worker whose loading did not go on."""
+    return LoadFailed(f"Model {model!r} could not be loaded: loading made no progress and was ended.")
+
+
+def stalled_at_work(model: str) -> WorkerCrashed:
+    """The error for requests that a worker held when it was ended because it gave no sign of life."""
+    return WorkerCrashed(
+        f"The worker of model {model!r} gave no sign of life and was ended while it held this request; "
+        "send the request again, a new worker will be started."
+    )
+
+
 def how_it_ended(status: int | None) -> str:
     """ "was killed (SIGKILL)", "crashed (SIGSEGV)", "ended with status 3"."""
     if status is None:

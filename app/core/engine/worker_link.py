@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from app.core.engine.connection import FrameProtocol
-from app.core.engine.diagnosis import died_at_work, died_while_loading
+from app.core.engine.diagnosis import (
+    died_at_work,
+    died_while_loading,
+    stalled_at_work,
+    stalled_while_loading,
+)
 from app.core.engine.framing import FrameTooLarge
 from app.core.engine.inbox import Inbox
 from app.core.engine.messages import (
@@ -68,6 +73,7 @@ class WorkerLink:
         self._connected = False
         self._gone = asyncio.Event()
         self._closing = False
+        self._stalled = False
         self._last_heard = 0.0
         self._ping: Inbox | None = None
         self._pinged = 0.0
@@ -164,6 +170,7 @@ class WorkerLink:
         expected = self._ping is not None or self._info is None
         if expected and now - waiting_since > stall_seconds:
             log.warning("The worker of %s gave no sign of life for %.0f s.", self.model, now - waiting_since)
+            self._stalled = True
             self.kill()
         elif self._ping is None and self._info is not None:
             self._pinged = now
@@ -228,9 +235,14 @@ class WorkerLink:
         status = await self._process.ended(CLOSE_SECONDS)
         if not self._closing:
             log.warning("The worker of %s ended with status %s.", self.model, status)
-        self._settle_load(died_while_loading(self.model, status, self._process.last_lines))
+        if self._stalled:
+            self._settle_load(stalled_while_loading(self.model))
+            lost = stalled_at_work(self.model)
+        else:
+            self._settle_load(died_while_loading(self.model, status, self._process.last_lines))
+            lost = died_at_work(self.model, status)
         inboxes, self._inboxes, self._ping = self._inboxes, {}, None
         for inbox in inboxes.values():
-            inbox.fail(died_at_work(self.model, status))
+            inbox.fail(lost)
         self.sequences.clear()
         self._on_ended()
