@@ -97,7 +97,7 @@ async def _run(start_node: StartNode, *, theme: Theme, chats: Path, leave: async
             problem = await _serve(node, desk=desk, desktop=desktop, status=status, leave=leave)
             if problem is not None:
                 status.fails(problem)
-                await _first(desktop.explain_failure(problem), leave.wait())
+                await _first(desktop.explain_failure(problem, started=node.started), leave.wait())
             status.stopping()
     finally:
         stopped = await node.stop()
@@ -162,6 +162,10 @@ class _NodeHolder:
             await asyncio.wait({self._task, leaving}, return_when=asyncio.FIRST_COMPLETED)
 
     @property
+    def started(self) -> bool:
+        return self._connection is not None and self._connection.done()
+
+    @property
     def problem(self) -> str | None:
         """Why the node is not there any more; None as long as it is, or was left on purpose."""
         if self._task is None or not self._task.done() or self._task.cancelled():
@@ -192,5 +196,10 @@ class _NodeHolder:
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
+    """An expected error, which carries a code, is a sentence in the log; a bug comes with its traceback."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if hasattr(error, "code"):
+        log.error("The node failed: %s", error)
+    else:
         log.error("The node failed.", exc_info=error)

@@ -59,11 +59,11 @@ class Desktop(QObject):
         self.window.hide()
         self.window.deleteLater()
 
-    async def explain_failure(self, problem: str) -> None:
-        """Shows why the node is not running, until the user has read it."""
+    async def explain_failure(self, problem: str, *, started: bool) -> None:
+        """Shows why the node did not start, or has ended after it `started`, until the user has read it."""
         read = asyncio.Event()
         box = self._box(QMessageBox.Icon.Critical, self.tr("SwarmLLM cannot run"))
-        box.setText(self.tr("The node could not be started or has ended."))
+        box.setText(self.tr("The node has ended.") if started else self.tr("The node could not be started."))
         box.setInformativeText(problem)
         box.addButton(QMessageBox.StandardButton.Close)
         box.finished.connect(lambda _result: read.set())

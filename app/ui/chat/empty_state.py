@@ -7,11 +7,13 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVB
 
 from app.ui.backend import ModelChoice
 from app.ui.chat.suggestions import SHOWN
+from app.ui.status import Phase
 from app.ui.theme import tokens
 from app.ui.theme.theme import Theme
 from app.ui.widgets.roles import discard, label
 
 _LEAD_WIDTH = 540
+_RUNNING = (Phase.READY, Phase.BUSY)
 
 
 class EmptyState(QWidget):
@@ -57,10 +59,12 @@ class EmptyState(QWidget):
         row.addWidget(inner, 1000)
         row.addStretch(1)
 
-    def show_model(self, model: ModelChoice | None, *, starting: bool) -> None:
-        """Fits words and suggestions to `model`; None when there is none."""
-        if model is None and starting:
+    def show_model(self, model: ModelChoice | None, phase: Phase) -> None:
+        """Fits words and suggestions to `model`, None when there is none, and to what the node does."""
+        if model is None and phase is Phase.STARTING:
             self._lead.setText(self.tr("The node is starting…"))
+        elif model is None and phase not in _RUNNING:
+            self._lead.setText(self.tr("The node is not running."))
         elif model is None:
             self._lead.setText(self.tr("This node has no model yet. Add one with: swarmllm models add FILE"))
         elif model.demonstration:

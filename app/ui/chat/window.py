@@ -180,11 +180,11 @@ class ChatWindow(QWidget):
 
     def _show_readiness(self) -> None:
         model = self._desk.model
-        starting = self._status.current.phase is Phase.STARTING
-        self.empty.show_model(model, starting=starting)
+        phase = self._status.current.phase
+        self.empty.show_model(model, phase)
         if model is not None:
             placeholder = self.tr("Message {model}").format(model=model.name)
-        elif starting:
+        elif phase is not Phase.READY:
             placeholder = self.tr("Write a message")
         else:
             placeholder = self.tr("There is no model to talk to yet")

@@ -116,6 +116,8 @@ QMenu::item:selected { background: $hover; }
 QMenu::item:disabled { color: $muted; }
 QMenu::separator { height: 1px; background: $line; margin: 5px 8px; }
 QMessageBox, QDialog { background: $window; }
+QMessageBox QLabel#qt_msgbox_informativelabel { min-width: 320px; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 """)
 
 
