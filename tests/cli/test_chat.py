@@ -51,7 +51,8 @@ def test_a_failing_answer_is_one_line_and_exit_code_1(
 ) -> None:
     node.router.script = [Overloaded("The queue is full.")]
     assert run(["chat", "Hi?"], host=host) == 1
-    assert "swarmllm: The queue is full.\n" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "swarmllm: The queue is full.\n")
 
 
 def test_history_is_kept_and_gone_on_with(

@@ -160,7 +160,8 @@ class ChatSession:
         answer.text += text
 
     def _end(self, answer: _Answer) -> None:
-        self._write((_PLAIN if answer.thinking else "") + "\n")
+        if answer.thinking or answer.text:
+            self._write((_PLAIN if answer.thinking else "") + "\n")
         if answer.finish == "length":
             note("(The answer was cut at the longest length allowed.)")
         if self._tty and answer.usage is not None and answer.usage.decode_seconds > 0:
