@@ -34,6 +34,10 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True, tag="test_echo"):
     """Opens a stream that sends back what it gets."""
 
 
+class Swallow(msgspec.Struct, frozen=True, kw_only=True, tag="test_swallow"):
+    """Opens a stream that sends tensors back and throws shards away."""
+
+
 class News(msgspec.Struct, frozen=True, kw_only=True, tag="test_news"):
     node_id: str
     number: int
@@ -82,6 +86,7 @@ class Node:
         services.answer(Ask, self._answer)
         services.answer(GetBytes, self._bytes)
         services.accept(Echo, self._echo)
+        services.accept(Swallow, self._swallow)
         registry = Topics({topics.MODELS: (News,)})
         registry.handle(News, lambda origin, news: self.news.append((origin, news)))
         settings = {
@@ -114,6 +119,12 @@ class Node:
     async def _echo(self, peer_id: str, opening: Echo, stream: FrameStream) -> None:
         while True:
             await stream.send(await stream.receive())
+
+    async def _swallow(self, peer_id: str, opening: Swallow, stream: FrameStream) -> None:
+        while True:
+            frame = await stream.receive()
+            if frame.tag is not Tag.SHARD:
+                await stream.send(frame)
 
     def knows(self, *others: "Node") -> bool:
         """Whether it lists each of `others` as a peer."""
