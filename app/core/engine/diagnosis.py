@@ -13,6 +13,7 @@ MEMORY: Final = re.compile(
 )
 MISSING: Final = re.compile(r"(?:ModuleNotFoundError|ImportError|OSError|FileNotFoundError): (.+)")
 TELLING: Final = re.compile(r"error|fail|invalid|assert|corrupt|unknown|missing|exception", re.IGNORECASE)
+FOLDERS: Final = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+")
 MAX_QUOTE: Final = 200
 
 
@@ -71,4 +72,4 @@ def _telling(lines: Sequence[str]) -> str:
 
 
 def _quoted(line: str) -> str:
-    return line.strip().rstrip(".")[:MAX_QUOTE]
+    return FOLDERS.sub("", line).strip().rstrip(".")[:MAX_QUOTE]

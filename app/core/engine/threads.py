@@ -26,10 +26,11 @@ SPAWN_ENVIRONMENT: Final = {
     "OMP_DYNAMIC": "FALSE",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "GGML_NO_BACKTRACE": "1",
 }
 """GNU's OpenMP spins at barriers until it has counted that far, LLVM's and Intel's for 1 ms: enough to
 meet on free cores, short enough not to keep a neighbour's worker from them. NumPy's own threads would
-only stand in the way."""
+only stand in the way. ggml's aborts would start a debugger for their backtrace, which takes seconds."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,13 @@ def test_what_llama_said_is_quoted_in_bounds() -> None:
     assert len(died_while_loading("m", -6, ["error " + "x" * 5000]).message) < 500
 
 
+def test_folders_are_nobodys_business() -> None:
+    message = died_while_loading(
+        "m", -6, ["/tmp/build/src/llama-vocab.cpp:2544: GGML_ASSERT(a/b == c) failed"]
+    ).message
+    assert message.endswith("llama.cpp said: llama-vocab.cpp:2544: GGML_ASSERT(a/b == c) failed.")
+
+
 def test_the_end_of_a_working_worker_asks_to_try_again() -> None:
     assert "was killed (SIGKILL)" in died_at_work("m", -9).message
     assert "send the request again" in died_at_work("m", 1).message
