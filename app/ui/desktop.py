@@ -37,6 +37,7 @@ class Desktop(QObject):
         self.tray.open_asked.connect(self.open)
         self.tray.quit_asked.connect(leave)
         self.window.close_asked.connect(self._close_window)
+        self.window.sidebar.status.warnings_asked.connect(self._show_warnings)
         desk.answering_changed.connect(status.answering)
         desk.failed.connect(self._tell)
         desk.troubled.connect(self._show_trouble)
@@ -120,6 +121,13 @@ class Desktop(QObject):
         """Problems of a chat are in its window; a notification only if that is not looked at."""
         if not self.window.isActiveWindow():
             self.tray.tell(self.tr("SwarmLLM has a problem"), problem, problem=True)
+
+    def _show_warnings(self) -> None:
+        box = self._box(QMessageBox.Icon.Warning, self.tr("Warnings of the node"))
+        box.setText(self.tr("The node works, but you should know:"))
+        box.setInformativeText("\n\n".join(self._status.current.warnings))
+        box.addButton(QMessageBox.StandardButton.Close)
+        box.open()
 
     def _show_trouble(self, trouble: str) -> None:
         self.window.sidebar.status.show_note(trouble)

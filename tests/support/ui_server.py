@@ -40,6 +40,7 @@ class ApiScript:
     finish: str = "stop"
     seen: list[dict[str, Any]] = field(default_factory=list)
     hung_up: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 class ScriptedApi:
@@ -68,7 +69,7 @@ class ScriptedApi:
         return web.json_response({"object": "list", "data": self.script.models})
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response({"version": "0.1.0", "ready": True})
+        return web.json_response({"version": "0.1.0", "ready": True, "warnings": self.script.warnings})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"

@@ -33,6 +33,7 @@ class Bench:
     desktop: Desktop
     status: NodeStatus
     left: list[bool]
+    backend: NodeBackend
 
     def all(self, kind: type[W]) -> list[W]:
         """The visible widgets of `kind`, in the order in which they stand in the conversation."""
@@ -67,9 +68,10 @@ async def chat_bench(folder: Path, theme: Theme, script: ApiScript | None = None
         async with desk:
             desktop.show()
             status.connected(api.url)
-            await desk.connect_to(NodeBackend(client))
+            backend = NodeBackend(client)
+            await desk.connect_to(backend)
             await shown()
-            yield Bench(script, desk, desktop, status, left)
+            yield Bench(script, desk, desktop, status, left, backend)
         desktop.close()
 
 

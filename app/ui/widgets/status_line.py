@@ -1,17 +1,22 @@
 """The node's state in a line: a coloured dot and words, which do not depend on the colour."""
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.ui.status import Phase, Status, phase_colour
 from app.ui.theme.theme import Theme
+from app.ui.widgets.icon_button import IconButton
 from app.ui.widgets.roles import label
 
 _DOT = 8
 
 
 class StatusLine(QWidget):
+    """`warnings_asked` is emitted by the button that shows while the node has warnings."""
+
+    warnings_asked = Signal()
+
     def __init__(self, *, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
@@ -20,10 +25,14 @@ class StatusLine(QWidget):
         self._state = label("", "small")
         self._note = label("", "small", wrap=True)
         self._note.hide()
+        self._alert = IconButton("alert", self.tr("The node has a warning"), theme=theme, colour="link")
+        self._alert.clicked.connect(self.warnings_asked)
+        self._alert.hide()
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(self._dot)
         row.addWidget(self._state, 1)
+        row.addWidget(self._alert)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -34,7 +43,8 @@ class StatusLine(QWidget):
 
     def show_status(self, status: Status) -> None:
         self._status = status
-        self.setToolTip("\n".join(filter(None, (status.problem or status.url, *status.warnings))))
+        self.setToolTip(status.problem or status.url)
+        self._alert.setVisible(bool(status.warnings))
         self._draw()
 
     def show_note(self, note: str) -> None:

@@ -1,5 +1,6 @@
 """What a person sees and does in the chat window, offscreen."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -354,6 +355,20 @@ def test_without_a_tray_closing_asks_and_quits(loop: QtEventLoop, theme: Theme, 
             (box,) = bench.desktop.window.findChildren(QMessageBox)
             click(next(found for found in box.buttons() if found.text() == "Quit"))
             assert bench.left == [True]
+
+    loop.run_until_complete(run())
+
+
+def test_a_warning_of_the_node_can_be_read(loop: QtEventLoop, theme: Theme, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with chat_bench(tmp_path, theme, ApiScript(warnings=["Keys lie in plain files."])) as bench:
+            watching = asyncio.create_task(bench.status.watch(bench.backend))
+            await until(lambda: bench.status.current.warnings)
+            click(button(bench, "The node has a warning"))
+            (box,) = bench.desktop.window.findChildren(QMessageBox)
+            assert box.informativeText() == "Keys lie in plain files."
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     loop.run_until_complete(run())
 
