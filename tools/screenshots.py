@@ -2,8 +2,8 @@
 
     python -m tools.screenshots [--out docs/screenshots]
 
-A node is started in a temporary folder, asked a few questions greedily through the window itself, and
-the window is drawn offscreen, so that only the measured speed differs from run to run.
+A node is started in a temporary folder, asked a few questions through the window itself, and the window
+is drawn offscreen, so that only the measured speed differs from run to run.
 """
 
 import argparse
@@ -14,17 +14,15 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-import msgspec
 from PySide6.QtCore import QLocale
 from PySide6.QtWidgets import QApplication
 
 from app.client import Client, Runtime, find_node
-from app.client.types import Delta, Message, Options
 from app.ui.chat.desk import Desk
 from app.ui.chat.store import ChatStore
 from app.ui.chat.suggestions import load_suggestions
@@ -44,16 +42,6 @@ CHATS = (
     ("How do I start the node?",),
     ("What is a shard?", "How do I add a model?"),
 )
-
-
-class GreedyClient(Client):
-    """Answers are the same in every run."""
-
-    def chat(
-        self, messages: Sequence[Message], *, model: str = "auto", options: Options | None = None
-    ) -> AsyncGenerator[Delta, None]:
-        greedy = msgspec.structs.replace(options or Options(), temperature=0.0)
-        return super().chat(messages, model=model, options=greedy)
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +88,7 @@ async def take(theme: Theme, out: Path) -> None:
         )
         async with (
             node(folder / "node") as runtime,
-            GreedyClient(runtime.url, runtime.token) as client,
+            Client(runtime.url, runtime.token) as client,
             desk,
         ):
             window.show()

@@ -21,6 +21,9 @@ from app.ui.backend import (
 
 _GUIDE = "swarmllm-guide"
 
+GUIDE_TEMPERATURE = 0.0
+"""The built-in model is too small to be sampled from: it loses the thread, greedily it does not."""
+
 
 class NodeBackend:
     """`client` is entered and closed by the caller."""
@@ -40,7 +43,9 @@ class NodeBackend:
         self, *, model: str, said: Sequence[Said], session: str
     ) -> AsyncGenerator[AnswerPart, None]:
         messages = [Message(cast(Literal["user", "assistant"], turn.role), turn.content) for turn in said]
-        stream = self._client.chat(messages, model=model, options=Options(session_id=session))
+        temperature = GUIDE_TEMPERATURE if model == _GUIDE else None
+        options = Options(session_id=session, temperature=temperature)
+        stream = self._client.chat(messages, model=model, options=options)
         finish = "stop"
         with _spoken():
             async with aclosing(stream) as deltas:
@@ -64,7 +69,7 @@ def _choice(model: Model) -> ModelChoice:
         id=model.id,
         name=name,
         detail=", ".join(filter(None, (model.architecture, model.quantization, size))),
-        demonstration=_GUIDE in (name.lower(), model.id.lower()),
+        demonstration=model.id == _GUIDE,
     )
 
 

@@ -40,3 +40,14 @@ async def test_a_node_that_is_gone_is_a_sentence() -> None:
     async with Client(url, TOKEN) as client:
         with pytest.raises(BackendError, match="No node is running at"):
             await NodeBackend(client).state()
+
+
+async def test_the_guide_is_asked_greedily_and_other_models_as_the_node_likes() -> None:
+    async with ScriptedApi(ApiScript()) as api, Client(api.url, TOKEN) as client:
+        for model in ("swarmllm-guide", "other"):
+            said = [Said(role="user", content="?")]
+            async for _ in NodeBackend(client).answer(model=model, said=said, session="s"):
+                pass
+    guide, other = api.script.seen
+    assert guide["temperature"] == 0
+    assert "temperature" not in other
