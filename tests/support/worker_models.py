@@ -42,6 +42,45 @@ def write_model(path: Path, shape: Shape = Shape(), *, seed: int = 0, poison: bo
     return _written(writer, path)
 
 
+def write_encoder(path: Path, *, pooling: int = 2, context: int = 64) -> Path:
+    """A random BERT of one layer that declares `pooling` (llama.cpp's number; 2 takes the first token's)."""
+    rng, embd, ff = np.random.default_rng(0), 32, 48
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *("\u2581" + letter for letter in string.ascii_lowercase),
+    ]
+    writer = gguf.GGUFWriter(path, "bert")
+    _metadata(writer, Shape(embd=embd, ff=ff, heads=2, kv_heads=2, vocab=len(words), context=context), 1)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType(pooling))
+    writer.add_token_type_count(2)
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(words)
+    writer.add_token_types([3] * 5 + [1] * 26)
+    for name, token in {"unk": 1, "cls": 2, "bos": 2, "sep": 3, "eos": 3, "pad": 0}.items():
+        writer.add_uint32(f"tokenizer.ggml.{name}_token_id".replace("sep_", "seperator_"), token)
+
+    def add(name: str, *size: int) -> None:
+        writer.add_tensor(name, rng.standard_normal(size, np.float32))
+
+    add("token_embd.weight", len(words), embd)
+    add("token_types.weight", 2, embd)
+    add("position_embd.weight", context, embd)
+    for name in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"):
+        add(f"{name}.weight", embd)
+        add(f"{name}.bias", embd)
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        add(f"blk.0.{name}.weight", embd, embd)
+    add("blk.0.ffn_up.weight", ff, embd)
+    add("blk.0.ffn_down.weight", embd, ff)
+    return _written(writer, path)
+
+
 def cut(source: Path, path: Path, first: int, last: int, *, total: int) -> Window:
     """Layers `first` to `last` of a `write_model` file: tokens in at 0, logits out at `total`."""
     reader = gguf.GGUFReader(source)

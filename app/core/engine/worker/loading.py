@@ -65,7 +65,7 @@ def _attempt(load: Load, gpu_layers: int, link: Link, logs: LogRoute, warning: s
         load = _bounded(load, model)
         before = psutil.Process().memory_info().rss
         capture = _capture(load.window)
-        context = Context(model, _options(load, capture)) if model.has_decoder else None
+        context = _context(model, load, capture)
         caches = max(0, psutil.Process().memory_info().rss - before)
     except BaseException:
         model.close()
@@ -102,6 +102,17 @@ def _capture(window: Window) -> Capture | None:
     if not window.capture:
         raise LoadFailed("The window gives hidden states, but does not name the tensor that holds them.")
     return Capture(window.capture)
+
+
+def _context(model: Model, load: Load, capture: Capture | None) -> Context | None:
+    """None for models that only embed: encoders, also those with a decoder, which wants another protocol."""
+    if model.has_encoder:
+        return None
+    context = Context(model, _options(load, capture))
+    if context.has_memory:
+        return context
+    context.close()
+    return None
 
 
 def _options(load: Load, capture: Capture | None) -> ContextOptions:

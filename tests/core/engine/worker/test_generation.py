@@ -28,7 +28,7 @@ from app.core.engine.messages import (
 )
 from app.core.kernel.generation import Gbnf, JsonObject, JsonSchema, Message, Sampling
 from tests.support.worker_client import Worker, whole
-from tests.support.worker_models import Shape, write_model
+from tests.support.worker_models import Shape, write_encoder, write_model
 
 LONG = [1, *(300 + i % 200 for i in range(200))]
 
@@ -398,6 +398,29 @@ def _embed(worker: Worker, inputs: tuple[object, ...], **options: object) -> tup
     report, payload = worker.receive()
     assert not isinstance(report, Failed), report
     return np.frombuffer(payload, np.float32).reshape(report.count, report.width), report.prompt_tokens
+
+
+def test_an_encoder_embeds_with_its_own_pooling_and_refuses_to_generate(tmp_path: Path) -> None:
+    with Worker() as worker:
+        loaded = worker.load(whole(write_encoder(tmp_path / "bert.gguf"), "bert", 1))
+        assert loaded.info.pooling is None
+        vectors, _ = _embed(worker, ("a b c", "a b d", "x"))
+        assert vectors.shape == (3, 32)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+        mean, _ = _embed(worker, ("a b c",), pooling="mean")
+        assert not np.allclose(mean[0], vectors[0], atol=1e-3)
+        assert worker.generate("a b").failed.code == "unsupported"
+        worker.send(Embed(request=worker.number(), inputs=("a " * 100,)))
+        assert worker.expect(Failed).code == "context_length_exceeded"
+        worker.send(SetThreads(decode=1, prefill=1))
+        worker.send(Ping(request=worker.number()))
+        worker.expect(Pong)
+
+
+def test_a_model_tells_the_pooling_it_declares(tmp_path: Path) -> None:
+    with Worker() as worker:
+        encoder = write_encoder(tmp_path / "bert.gguf", pooling=1)
+        assert worker.load(whole(encoder, "bert", 1)).info.pooling == "mean"
 
 
 def test_embedding_beside_a_running_answer_changes_neither(worker: Worker) -> None:

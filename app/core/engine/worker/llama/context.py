@@ -63,6 +63,11 @@ class Context:
             L.llama_free(self.pointer)
             self.pointer = 0
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether sequences are kept between decodes; encoders such as BERT keep none."""
+        return bool(self._memory)
+
     def set_threads(self, *, decode: int, prefill: int) -> None:
         L.llama_set_n_threads(self.pointer, decode, prefill)
 

@@ -30,7 +30,6 @@ class Model:
         self.size_bytes: int = L.llama_model_size(pointer)
         self.trained_context: int = L.llama_model_n_ctx_train(pointer)
         self.has_encoder: bool = L.llama_model_has_encoder(pointer)
-        self.has_decoder: bool = L.llama_model_has_decoder(pointer)
         self._pieces: dict[tuple[int, bool], bytes] = {}
 
     @classmethod
