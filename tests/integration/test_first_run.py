@@ -97,3 +97,17 @@ def test_a_killed_node_starts_again_with_its_models_and_its_key(tmp_path: Path, 
 def test_a_second_node_on_the_same_data_directory_is_refused_in_a_sentence(node: RunningNode) -> None:
     with pytest.raises(AssertionError, match="in use by another node"), running_node(node.data_dir.parent):
         pass
+
+
+def test_a_damaged_database_is_set_aside_and_told_with_models_and_key_intact(tmp_path: Path) -> None:
+    with running_node(tmp_path) as node:
+        key = node.request("GET", "/api/admin/api-key")
+        models = node.request("GET", "/v1/models")
+    for path in (tmp_path / "data").glob("db.sqlite3*"):
+        path.write_bytes(b"\xff" * 8192)
+    with running_node(tmp_path) as node:
+        assert node.request("GET", "/api/admin/api-key") == key
+        assert node.request("GET", "/v1/models") == models
+        _, status = node.request("GET", "/v1/status")
+        assert any("database was damaged" in warning for warning in status["warnings"])
+        assert list((tmp_path / "data").glob("db.sqlite3.corrupt-*"))
