@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 from app.core.kernel.errors import InvalidRequest, SwarmError
 from app.core.kernel.generation import Message, Tool, ToolCall
 
@@ -117,7 +119,7 @@ def template_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 
 def adapt(messages: Sequence[Message], tools: Sequence[Tool], can: Abilities) -> list[dict[str, Any]]:
     """The conversation as dictionaries for a template that `can` do that much; the rest becomes text."""
-    turns = list(messages)
+    turns = _with_names(messages)
     if tools and not can.tools:
         turns = _with_system(turns, advice(tools))
     if not can.tool_calls or not can.tool_results:
@@ -154,6 +156,17 @@ def advice(tools: Sequence[Tool]) -> str:
         for tool in tools
     ]
     return TOOLS_ADVICE.format(tools="\n".join(json.dumps(each, ensure_ascii=False) for each in described))
+
+
+def _with_names(messages: Sequence[Message]) -> list[Message]:
+    """Results named after their calls, which clients leave out and some templates want."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    return [
+        msgspec.structs.replace(message, name=names[message.tool_call_id])
+        if message.role == "tool" and message.name is None and message.tool_call_id in names
+        else message
+        for message in messages
+    ]
 
 
 def _turn(message: Message, can: Abilities) -> dict[str, Any]:

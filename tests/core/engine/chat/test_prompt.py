@@ -62,6 +62,15 @@ def test_tools_are_explained_to_a_model_whose_template_has_none() -> None:
     assert "Result of get_weather:\nrain\n\nThanks<end_of_turn>" in prompt.text
 
 
+def test_results_are_named_after_their_calls() -> None:
+    nameless = Message(role="tool", content="rain", tool_call_id="call_0123456789abcdef")
+    template = (
+        "{% for m in messages %}{{ m.role }} {{ m.name }}: {{ m.content }}{{ m.tool_calls }}\n{% endfor %}"
+    )
+    assert "Result of get_weather:\nrain" in ready(GEMMA, USER, CALLED, nameless, tools=TOOLS).text
+    assert "tool get_weather: rain" in ready(HERMES + template, USER, CALLED, nameless, tools=TOOLS).text
+
+
 def test_a_template_without_system_role_gets_it_with_the_first_question() -> None:
     assert ready(GEMMA, SYSTEM, USER).text == (
         "<s><start_of_turn>user\nBe brief.\n\nWeather in <Köln>?<end_of_turn>\n<start_of_turn>model\n"
