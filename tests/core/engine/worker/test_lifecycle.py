@@ -44,7 +44,7 @@ def test_loading_tells_progress_and_then_what_was_loaded(model: Path) -> None:
     assert reports[-1].warning is None
 
 
-@pytest.mark.parametrize("keep", [0, 3, 24, 1000, 200_000])
+@pytest.mark.parametrize("keep", [0, 24, 200_000])
 def test_a_truncated_file_is_refused(model: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "short.gguf"
     path.write_bytes(model.read_bytes()[:keep])
@@ -61,6 +61,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         assert worker.expect(Failed).code == "load_failed"
 
 
+@pytest.mark.slow
 def test_a_flipped_header_ends_in_a_refusal_or_in_the_worker_alone(model: Path, tmp_path: Path) -> None:
     raw = bytearray(model.read_bytes())
     for at in (5, 9, 17, 60, 300):

@@ -55,21 +55,40 @@ def _reference_logits(model: Path) -> np.ndarray:
     return np.stack(rows)
 
 
+class Stages:
+    """One worker per window, started when first asked for."""
+
+    def __init__(self, model: Path, folder: Path, stack: ExitStack) -> None:
+        self._model = model
+        self._folder = folder
+        self._stack = stack
+        self._workers: dict[tuple[int, int], Worker] = {}
+
+    def get(self, first: int, last: int) -> Worker:
+        if (first, last) not in self._workers:
+            window = cut(self._model, self._folder / f"{first}-{last}.gguf", first, last, total=LAYERS)
+            worker = self._workers[first, last] = self._stack.enter_context(Worker())
+            worker.load(window)
+        return self._workers[first, last]
+
+
+@pytest.fixture(scope="module")
+def stages(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    with ExitStack() as stack:
+        yield Stages(model, tmp_path_factory.mktemp("stages"), stack)
+
+
 @pytest.mark.parametrize(
     "cuts", [(1,), (2,), (3,), (1, 2), (1, 3), (2, 3)], ids=lambda cuts: "-".join(map(str, cuts))
 )
 def test_stages_give_the_tokens_and_logits_of_the_whole_model(
-    model: Path, whole_run: tuple[list[int], np.ndarray], tmp_path: Path, cuts: tuple[int, ...]
+    stages: Stages, whole_run: tuple[list[int], np.ndarray], cuts: tuple[int, ...]
 ) -> None:
     tokens, logits = whole_run
-    borders = [0, *cuts, LAYERS]
-    with ExitStack() as stack:
-        stages = []
-        for first, last in pairwise(borders):
-            worker = stack.enter_context(Worker())
-            worker.load(cut(model, tmp_path / f"{first}.gguf", first, last, total=LAYERS))
-            stages.append(worker)
-        got_tokens, got_logits = _run(stages)
+    chain = [stages.get(first, last) for first, last in pairwise([0, *cuts, LAYERS])]
+    got_tokens, got_logits = _run(chain)
+    for stage in chain:
+        _end(stage, 0)
     assert got_tokens == tokens
     assert np.array_equal(got_logits, logits)
 
@@ -87,13 +106,10 @@ def _run(stages: list[Worker]) -> tuple[list[int], np.ndarray]:
     return tokens, np.stack(logits)
 
 
-@pytest.fixture(scope="module")
-def middle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """Layers 1 and 2, vectors in and out, three sequences."""
-    window = cut(model, tmp_path_factory.mktemp("middle") / "middle.gguf", 1, 3, total=LAYERS)
-    with Worker() as worker:
-        worker.load(window, slots=3)
-        yield worker
+@pytest.fixture
+def middle(stages: Stages) -> Worker:
+    """Layers 1 and 2, vectors in and out, four sequences."""
+    return stages.get(1, 3)
 
 
 def _states(rows: int, seed: int = 0) -> np.ndarray:
@@ -209,15 +225,15 @@ def test_more_positions_than_the_context_holds_are_refused(middle: Worker) -> No
 
 
 def test_more_sequences_than_slots_are_refused_until_one_ends(middle: Worker) -> None:
-    for sequence in (10, 11, 12):
+    for sequence in (9, 10, 11, 12):
         middle.forward(_states(1), sequence=sequence)
     middle.send(Ping(request=middle.number()))
-    assert middle.expect(Pong).sequences == 3
+    assert middle.expect(Pong).sequences == 4
     middle.send_forward(_states(1), sequence=13)
     assert middle.expect(Failed).code == "overloaded"
     _end(middle, 10)
     assert middle.forward(_states(1), sequence=13).shape == (1, 64)
-    _end(middle, 11, 12, 13)
+    _end(middle, 9, 11, 12, 13)
 
 
 def test_what_enters_is_scaled_where_the_architecture_wants_it(
