@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import engine_script as script
 
 PROGRAM = """
@@ -38,6 +40,7 @@ with loop:
 """
 
 
+@pytest.mark.slow
 def test_streams_run_on_the_qt_loop(tmp_path: Path) -> None:
     window = script.model(tmp_path)
     done = subprocess.run(
