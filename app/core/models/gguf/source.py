@@ -67,7 +67,12 @@ def read_source(path: Path) -> GgufSource:
         if not part.is_file():
             what = "does not exist" if len(paths) == 1 else "is missing from its split set"
             raise BadModelFile(f"The model file {part.name} {what}.")
-    source = GgufSource(paths, tuple(read_header(part) for part in paths))
+    return source_of(paths, tuple(read_header(part) for part in paths))
+
+
+def source_of(paths: tuple[Path, ...], headers: tuple[GgufHeader, ...]) -> GgufSource:
+    """The model whose files, called `paths` wherever they are, have these headers. Raises BadModelFile."""
+    source = GgufSource(paths, headers)
     _check_set(source)
     return source
 
