@@ -35,6 +35,8 @@ so:libxcb-randr.so.0 libxcb-randr0
 so:libxcb-sync.so.1 libxcb-sync1
 so:libxcb-xfixes.so.0 libxcb-xfixes0
 so:libX11-xcb.so.1 libx11-xcb1
+so:libxcb-image.so.0 libxcb-image0
+so:libxcb-render-util.so.0 libxcb-render-util0
 so:libgomp.so.1 libgomp1
 "
 dev_needs="
