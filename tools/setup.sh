@@ -112,7 +112,8 @@ with_progress() {
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
         if (( (SECONDS - start) % 20 == 0 )); then
-            step=$(grep -oE '^ *(\[[0-9]+/[0-9]+\] [A-Za-z]+|Collecting [^ ]+|Building wheel for [^ ]+|Installing collected)' "$log" | tail -n 1 || true)
+            step=$(grep -oE '^ *(\[[0-9]+/[0-9]+\]|Collecting [^ ]+|Building wheel for [^ ]+|Installing collected)' "$log" | tail -n 1 || true)
+            case "$step" in *"["*) step="compiling llama.cpp, step ${step//[][ ]/}" ;; esac
             printf '    %d min %02d s  %s\n' $(( (SECONDS - start) / 60 )) $(( (SECONDS - start) % 60 )) "$step"
         fi
     done
