@@ -244,6 +244,71 @@ BROAD: dict[str, Spec] = {
     "gpt2": spec("gpt2", {KV_HEADS: 4}, layer_norm=True, drop="", without=(ROPE, KEY, VALUE)),
 }
 
+_MATRIX_BIAS = r"(attn_(q|k|v|qkv|output)|ffn_(gate|up|down))\.bias$|^output\.bias"
+
+BROAD |= {
+    "internlm2": spec("internlm2"),
+    "olmo": spec("olmo", layer_norm=True, without=(KEY, VALUE)),
+    "olmoe": spec("olmoe", {**MOE, ".feed_forward_length": 128, KV_HEADS: 4}, without=(KEY, VALUE)),
+    "granitemoe": spec("granitemoe", {**MOE, **_SCALED}),
+    "seed_oss": spec("seed_oss"),
+    "ernie4_5": spec("ernie4_5"),
+    "ernie4_5-moe": spec(
+        "ernie4_5-moe",
+        {
+            **MOE,
+            ".interleave_moe_layer_step": 1,
+            ".leading_dense_block_count": 1,
+            ".expert_shared_count": 1,
+            ".expert_shared_feed_forward_length": 128,
+        },
+        drop="",
+    ),
+    "stablelm": spec(
+        "stablelm", layer_norm=True, drop="attn_(q|k)_norm|" + _MATRIX_BIAS, without=(KEY, VALUE)
+    ),
+    "orion": spec("orion", layer_norm=True, drop=_MATRIX_BIAS),
+    "xverse": spec("xverse"),
+    "exaone": spec("exaone"),
+    "nemotron": spec("nemotron", layer_norm=True, drop=_MATRIX_BIAS),
+    "arcee": spec("arcee"),
+    "gptneox": spec(
+        "gptneox",
+        {KV_HEADS: 4, ROPE: 16, ".use_parallel_residual": True},
+        layer_norm=True,
+        drop="",
+        without=(KEY, VALUE),
+    ),
+    "codeshell": spec("codeshell", layer_norm=True, drop="", without=(KEY, VALUE)),
+    "deepseek": spec(
+        "deepseek",
+        {**MOE, ".leading_dense_block_count": 1, ".expert_shared_count": 1, ".expert_weights_scale": 1.0},
+    ),
+    "dots1": spec("dots1", {**_GLM_MOE, ROPE: 64}, drop=_MATRIX_BIAS),
+    "hunyuan-moe": spec("hunyuan-moe", {**MOE, ".expert_shared_feed_forward_length": 128}),
+    "lfm2moe": spec(
+        "lfm2moe",
+        {
+            **MOE,
+            KV_HEADS: [0, 0, 2, 0, 0, 2, 0, 2],
+            ".shortconv.l_cache": 3,
+            ".leading_dense_block_count": 2,
+            ".expert_gating_func": 2,
+        },
+        drop=r"(attn|ffn)\w*\.bias|dense",
+        without=(KEY, VALUE),
+        cuts=((4,), (3,), (2,)),
+    ),
+    "phimoe": spec(
+        "phimoe",
+        {**MOE, ".rope.scaling.original_context_length": 64},
+        layer_norm=False,
+        drop="",
+        without=(KEY, VALUE),
+    ),
+    "qwen": spec("qwen", {KV_HEADS: 4, ".feed_forward_length": 1024}, drop=r"attn_output\.bias|output\.bias"),
+}
+
 REFUSED: dict[str, tuple[Spec, str]] = {
     "glm4-text": (spec("glm4", {ROPE: 32}, drop=QKV_BIAS + "|nextn"), "hidden states"),
     "glm4moe-text": (spec("glm4moe", _GLM_MOE, drop="nextn"), "hidden states"),

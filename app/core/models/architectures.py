@@ -51,12 +51,13 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _PLAIN: Final = Architecture()
+_OWN_HEAD: Final = Architecture(tied_fallback=False)
 _PER_LAYER: Final = "its layers need the tokens and the first layer's input as well (per-layer embeddings)"
 
 ARCHITECTURES: Final[dict[str, Architecture]] = {
     "llama": _PLAIN,
     "qwen2": _PLAIN,
-    "qwen2moe": Architecture(tied_fallback=False),
+    "qwen2moe": _OWN_HEAD,
     "qwen3": _PLAIN,
     "qwen3moe": _PLAIN,
     "phi3": _PLAIN,
@@ -65,7 +66,28 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
     "mistral3": _PLAIN,
     "hunyuan-dense": _PLAIN,
     "gpt2": _PLAIN,
-    "phi2": Architecture(tied_fallback=False),
+    "internlm2": _OWN_HEAD,
+    "olmo": _PLAIN,
+    "olmoe": _OWN_HEAD,
+    "granitemoe": Architecture(embedding_scale="stated"),
+    "seed_oss": _PLAIN,
+    "ernie4_5": _PLAIN,
+    "ernie4_5-moe": _PLAIN,
+    "stablelm": _OWN_HEAD,
+    "orion": _OWN_HEAD,
+    "xverse": _OWN_HEAD,
+    "exaone": _PLAIN,
+    "nemotron": _OWN_HEAD,
+    "arcee": _PLAIN,
+    "gptneox": _OWN_HEAD,
+    "codeshell": _OWN_HEAD,
+    "deepseek": _PLAIN,
+    "dots1": _OWN_HEAD,
+    "hunyuan-moe": _PLAIN,
+    "lfm2moe": Architecture(hybrid=True, exact_rollback=False, head_norm="token_embd_norm"),
+    "phimoe": _OWN_HEAD,
+    "qwen": _OWN_HEAD,
+    "phi2": _OWN_HEAD,
     "gemma": Architecture(embedding_scale="sqrt_width", scales_vectors=True),
     "gemma2": Architecture(
         embedding_scale="sqrt_width",
@@ -102,7 +124,7 @@ ARCHITECTURES: Final[dict[str, Architecture]] = {
 }
 
 _RECURRENT: Final = frozenset(
-    {"rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "jamba", "falcon-h1", "plamo2", "kimi-linear", "lfm2moe"}
+    {"rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "jamba", "falcon-h1", "plamo2", "kimi-linear"}
     | {"nemotron_h_moe", "qwen35-mtp", "minimax-01"}
 )
 
