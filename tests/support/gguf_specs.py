@@ -284,7 +284,7 @@ BROAD |= {
         "deepseek",
         {**MOE, ".leading_dense_block_count": 1, ".expert_shared_count": 1, ".expert_weights_scale": 1.0},
     ),
-    "dots1": spec("dots1", {**_GLM_MOE, ROPE: 64}, drop=_MATRIX_BIAS),
+    "dots1": spec("dots1", {**_GLM_MOE, ROPE: 64, KV_HEADS: 4}, drop=_MATRIX_BIAS),
     "hunyuan-moe": spec("hunyuan-moe", {**MOE, ".expert_shared_feed_forward_length": 128}),
     "lfm2moe": spec(
         "lfm2moe",
