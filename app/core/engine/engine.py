@@ -10,7 +10,8 @@ import msgspec
 from app.core.engine import messages
 from app.core.engine.answers import ChatAnswer, TextAnswer, confused
 from app.core.engine.chat import detect_family, random_call_id
-from app.core.engine.fleet import Entry, Fleet
+from app.core.engine.entries import Entry
+from app.core.engine.fleet import Fleet
 from app.core.engine.limits import EngineLimits
 from app.core.engine.machine import Machine
 from app.core.engine.worker_link import WorkerLink

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
+from app.core.engine.entries import Entry, Key, key_of
 from app.core.engine.governor import Governor
 from app.core.engine.limits import (
     EngineLimits,
@@ -25,50 +26,14 @@ from app.core.engine.messages import Load, Loaded
 from app.core.engine.worker_link import WorkerLink
 from app.core.kernel.errors import Conflict, LoadFailed, OutOfMemory, WorkerCrashed
 from app.core.kernel.events import EventBus, ModelLoaded, ModelLoading, ModelUnloaded, Notice
+from app.core.kernel.units import MIB
 from app.core.kernel.window import Window
 
 log = logging.getLogger(__name__)
 
-
-class Key(msgspec.Struct, frozen=True):
-    """What a worker serves: a part of a model, wherever its files lie."""
-
-    model: str
-    first: int
-    last: int
-    takes: str
-    gives: str
-
-
-class Entry:
-    """One worker, from the decision to start it until it is gone.
-
-    `leases` are requests in its care, `wanted` those that wait for it to make room. `reason` is set when
-    it is being ended.
-    """
-
-    def __init__(
-        self, *, key: Key, window: Window, size: int, link: WorkerLink, plan: Plan, now: float
-    ) -> None:
-        self.key = key
-        self.size = size
-        self.window = window
-        self.link = link
-        self.plan = plan
-        self.leases = 0
-        self.wanted = 0
-        self.last_used = now
-        self.reason: str | None = None
-        self.started: asyncio.Task[None] | None = None
-
-    @property
-    def ready(self) -> bool:
-        return self.started is not None and self.started.done() and self.link.alive
-
-    @property
-    def idle(self) -> bool:
-        """Nobody needs it now. The state of sequences would be lost with it, so they count as use."""
-        return self.leases == 0 and not self.link.sequences
+SCARCE: Final = 256 * MIB
+"""Less available memory than this ends idle workers, so that the machine need not swap for them."""
+SCARCE_IDLE_SECONDS: Final = 10.0
 
 
 class Fleet:
@@ -125,7 +90,7 @@ class Fleet:
 
     def find(self, model: str, window: Window) -> Entry | None:
         """The window's worker, if there is one."""
-        return self._entries.get(_key(model, window))
+        return self._entries.get(key_of(model, window))
 
     @asynccontextmanager
     async def lease(self, model: str, window: Window) -> AsyncIterator[WorkerLink]:
@@ -156,7 +121,7 @@ class Fleet:
     # Starting
 
     async def _acquire(self, model: str, window: Window) -> Entry:
-        key = _key(model, window)
+        key = key_of(model, window)
         while True:
             entry = self._entries.get(key)
             if entry is not None and entry.wanted:
@@ -337,6 +302,7 @@ class Fleet:
             await asyncio.sleep(pause)
             for entry in self.entries:
                 self._look_after_one(entry)
+            self._relieve()
 
     def _look_after_one(self, entry: Entry) -> None:
         unused = self._clock() - entry.last_used
@@ -344,6 +310,14 @@ class Fleet:
             self._end(entry, "idle")
         elif entry.leases or entry.link.sequences or not entry.ready:
             entry.link.check_pulse(stall_allowance(self._limits, model_bytes=entry.size))
+
+    def _relieve(self) -> None:
+        """Where the machine runs out of memory, ends the worker that was idle the longest, one at a time."""
+        if self._ending or self._machine.available_memory(mapped=0) >= SCARCE:
+            return
+        victim = next((entry for entry in self.entries if entry.ready and entry.idle), None)
+        if victim is not None and self._clock() - victim.last_used >= SCARCE_IDLE_SECONDS:
+            self._end(victim, "evicted")
 
     # Waiting
 
@@ -354,10 +328,6 @@ class Fleet:
         """Wakes everybody who waits for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _key(model: str, window: Window) -> Key:
-    return Key(model, window.first, window.last, window.takes, window.gives)
 
 
 def _retrieve(load: asyncio.Task[None]) -> None:

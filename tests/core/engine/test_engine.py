@@ -79,6 +79,16 @@ class Busy(Shown):
         return None
 
 
+class Clock:
+    """The clock, `ahead` by as many seconds as the test likes."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 class Log:
     """Events in order."""
 
@@ -95,14 +105,17 @@ class Log:
 
 @asynccontextmanager
 async def running(
-    log: Log | None = None, machine: Machine | None = None, limits: EngineLimits | None = None
+    log: Log | None = None,
+    machine: Machine | None = None,
+    limits: EngineLimits | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Engine]:
     log = log or Log()
     engine = Engine(
         limits=limits or EngineLimits(threads=1),
         bus=log.bus,
         worker_command=script.command(),
-        clock=time.monotonic,
+        clock=clock,
         machine=machine or Shown(),
         new_call_id=lambda: "call_1",
     )
@@ -337,9 +350,9 @@ async def test_a_warning_of_the_worker_reaches_people(tmp_path: Path) -> None:
     assert log.notices == ["It is warm."]
 
 
-@pytest.mark.parametrize("text", ["stall", "3 words"])
+@pytest.mark.parametrize("text", ["stall", pytest.param("3 words", marks=pytest.mark.slow)])
 async def test_a_worker_without_a_sign_of_life_is_killed(window: Window, text: str) -> None:
-    async with running(limits=EngineLimits(threads=1, stall_seconds=0.4)) as engine:
+    async with running(limits=EngineLimits(threads=1, stall_seconds=1.5)) as engine:
         info = await engine.load("m", window)
         assert info.name == "script"
         if text != "stall":
@@ -349,8 +362,9 @@ async def test_a_worker_without_a_sign_of_life_is_killed(window: Window, text: s
         assert await text_of(engine.chat("m", window, chat("1 words"))) == words(1)
 
 
+@pytest.mark.slow
 async def test_loading_that_makes_no_progress_is_ended(tmp_path: Path) -> None:
-    async with running(limits=EngineLimits(threads=1, stall_seconds=0.4)) as engine:
+    async with running(limits=EngineLimits(threads=1, stall_seconds=1.5)) as engine:
         with pytest.raises(LoadFailed, match="made no progress"):
             await engine.load("m", script.model(tmp_path, manner="hang"))
 
@@ -377,6 +391,15 @@ async def test_memory_that_is_short_makes_room_for_the_next_model(tmp_path: Path
             await engine.load("c", script.model(tmp_path, "c", size=7 * GIB))
         assert [model.model for model in engine.loaded()] == ["b"]
     assert ("a", "evicted") in log.unloaded
+
+
+async def test_idle_workers_make_room_for_others_when_memory_runs_out(window: Window) -> None:
+    log, machine, now = Log(), Shown(), Clock()
+    async with running(log, machine, EngineLimits(threads=1, stall_seconds=4.0), clock=now) as engine:
+        await engine.load("m", window)
+        machine.available = 100 * MIB
+        now.ahead = 11.0
+        await until(lambda: log.unloaded == [("m", "evicted")])
 
 
 async def test_a_model_in_use_is_not_evicted_before_its_requests_are_done(tmp_path: Path) -> None:
