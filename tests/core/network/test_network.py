@@ -102,7 +102,7 @@ async def test_gossip_reaches_everyone_once_with_its_origin() -> None:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1.5)
         for number in range(100):
-            await b.network.publish(News(node_id=b.network._keys.node_id, number=number))
+            await b.network.publish(News(node_id=b.network.node_id, number=number))
         for node in (a, c, d):
             await settled(lambda node=node: len(node.news), lambda count: count >= 100)  # type: ignore[misc]
             assert sorted(news.number for _, news in node.news) == list(range(100))
@@ -201,3 +201,19 @@ async def test_a_gap_in_the_handlers_stops_the_start() -> None:
     a.network._topics._handlers.clear()
     with pytest.raises(UnhandledVariant):
         await a.network.__aenter__()
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_at_two_hundred_messages_a_second() -> None:
+    nodes = [Node() for _ in range(4)]
+    a, b, c, d = nodes
+    async with a.network, b.network, c.network, d.network:
+        await meet(*nodes)
+        await settled(lambda: all(node.knows(*(set(nodes) - {node})) for node in nodes), bool)
+        await asyncio.sleep(2.5)
+        for number in range(1000):
+            await b.network.publish(News(node_id=b.network.node_id, number=number))
+            await asyncio.sleep(0.005)
+        for node in (a, c, d):
+            await settled(lambda node=node: len(node.news), lambda count: count >= 1000)  # type: ignore[misc]
+            assert sorted(news.number for _, news in node.news) == list(range(1000))

@@ -168,26 +168,38 @@ async def test_gossip_passes_the_guard_and_a_refused_message_goes_no_further() -
         assert not c.of(GossipRefused)
 
 
+async def visits(a: Peer, b: Peer, *, first: int, last: int) -> None:
+    """`a` connects, uses a stream and disconnects, again and again."""
+    for number in range(first, last + 1):
+        await a.dial(b)
+        await b.first(Up, count=number)
+        ours, theirs = await a.link_to(b)
+        await ours.send(pack(tensor(100)))
+        await theirs.receive()
+        await a.host.disconnect(b.keys.peer_id)
+        await a.first(Down, count=number)
+        await b.first(Down, count=number)
+
+
+async def tasks_left(a: Peer, b: Peer, *, at_most: int) -> None:
+    async with asyncio.timeout(20):
+        while max(await a.tasks(), await b.tasks()) > at_most:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
 async def test_connections_that_end_leave_no_task_behind() -> None:
     async with Peers(Peer(), Peer()) as (a, b):
+        before = max(await a.tasks(), await b.tasks())
+        await visits(a, b, first=1, last=12)
+        await tasks_left(a, b, at_most=before)
 
-        async def visit(number: int) -> None:
-            await a.dial(b)
-            await b.first(Up, count=number)
-            ours, theirs = await a.link_to(b)
-            await ours.send(pack(tensor(100)))
-            await theirs.receive()
-            await a.host.disconnect(b.keys.peer_id)
-            await a.first(Down, count=number)
-            await b.first(Down, count=number)
 
-        await visit(1)
-        await asyncio.sleep(1.5)
-        before = await a.tasks(), await b.tasks()
-        for number in range(2, 17):
-            await visit(number)
-        await asyncio.sleep(1.5)
-        assert (await a.tasks(), await b.tasks()) <= before
+@pytest.mark.slow
+async def test_a_thousand_visits_leave_nothing_behind() -> None:
+    async with Peers(Peer(), Peer()) as (a, b):
+        before = max(await a.tasks(), await b.tasks())
+        await visits(a, b, first=1, last=1000)
+        await tasks_left(a, b, at_most=before)
 
 
 async def test_calls_fail_once_the_host_has_stopped_and_streams_end() -> None:
