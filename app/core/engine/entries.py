@@ -45,6 +45,11 @@ class Entry:
         return self.started is not None and self.started.done() and self.link.alive
 
     @property
+    def dying(self) -> bool:
+        """It was loaded, but its process is gone or going."""
+        return self.started is not None and self.started.done() and not self.link.alive
+
+    @property
     def idle(self) -> bool:
         """Nobody needs it now. The state of sequences would be lost with it, so they count as use."""
         return self.leases == 0 and not self.link.sequences

@@ -124,7 +124,7 @@ class Fleet:
         key = key_of(model, window)
         while True:
             entry = self._entries.get(key)
-            if entry is not None and entry.wanted:
+            if entry is not None and (entry.wanted or entry.dying):
                 await self._changed.wait()
                 continue
             if entry is None:
@@ -152,11 +152,14 @@ class Fleet:
     async def _begin(self, key: Key, window: Window) -> Entry | None:
         """An entry whose worker is being started, or None if things changed while room was made."""
         size = await asyncio.to_thread(_size, window)
-        while not self._closed and key not in self._entries:
-            plan = self._plan(size, window)
-            if isinstance(plan, Plan):
-                return self._start(key, window, size, plan)
-            await self._make_room(plan)
+        try:
+            while not self._closed and key not in self._entries:
+                plan = self._plan(size, window)
+                if isinstance(plan, Plan):
+                    return self._start(key, window, size, plan)
+                await self._make_room(plan)
+        finally:
+            self._announce()
         if self._closed:
             raise WorkerCrashed("The node is stopping.")
         return None
@@ -177,7 +180,6 @@ class Fleet:
             await self._changed.wait()
         finally:
             victim.wanted -= 1
-            self._announce()
 
     def _plan(self, size: int, window: Window) -> Plan | OutOfMemory:
         """How to load now; an OutOfMemory where somebody has to make room first. Raises OutOfMemory where
@@ -222,7 +224,7 @@ class Fleet:
             queue_pieces=self._limits.queue_pieces,
             clock=self._clock,
             on_progress=lambda fraction: self._bus.publish(ModelLoading(model=key.model, fraction=fraction)),
-            on_ended=lambda: self._gone(key),
+            on_ended=lambda: self._gone(entry),
         )
         entry = Entry(key=key, window=window, size=size, link=link, plan=plan, now=self._clock())
         self._entries[key] = entry
@@ -237,7 +239,8 @@ class Fleet:
         try:
             loaded = await entry.link.load(self._load_command(entry))
         except BaseException as error:
-            log.warning("Loading %s failed: %s", model, error)
+            if not isinstance(error, asyncio.CancelledError):
+                log.warning("Loading %s failed: %s", model, error)
             self._end(entry, "crashed")
             raise
         self._tell_loaded(entry, loaded, self._clock() - began)
@@ -258,7 +261,7 @@ class Fleet:
 
     def _tell_loaded(self, entry: Entry, loaded: Loaded, seconds: float) -> None:
         model, memory = entry.key.model, loaded.info.memory_bytes
-        entry.plan = msgspec.structs.replace(entry.plan, memory_bytes=memory or entry.plan.memory_bytes)
+        entry.plan = msgspec.structs.replace(entry.plan, memory_bytes=max(memory, entry.size))
         self._bus.publish(ModelLoaded(model=model, memory_bytes=memory, seconds=seconds))
         if loaded.warning:
             self._bus.publish(Notice(level="warning", message=loaded.warning))
@@ -284,10 +287,9 @@ class Fleet:
         self._bus.publish(ModelUnloaded(model=entry.key.model, reason=entry.reason or "asked"))
         self._announce()
 
-    def _gone(self, key: Key) -> None:
-        """A worker's process is gone; if nobody ended it, it crashed."""
-        entry = self._entries.get(key)
-        if entry is not None and entry.started is not None and entry.started.done():
+    def _gone(self, entry: Entry) -> None:
+        """A worker's process is gone; if nobody ended it, it crashed. While it loads, `_load` notices."""
+        if entry.started is not None and entry.started.done():
             self._end(entry, "crashed")
 
     async def _all_ended(self) -> None:

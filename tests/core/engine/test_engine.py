@@ -52,8 +52,10 @@ class Shown(Machine):
 
     def __init__(self, available: int = 64 * GIB) -> None:
         self.available = available
+        self.asked = 0
 
     def available_memory(self, *, mapped: int) -> int:
+        self.asked += 1
         return self.available - mapped
 
 
@@ -416,6 +418,32 @@ async def test_a_model_in_use_is_not_evicted_before_its_requests_are_done(tmp_pa
         ]
         assert await asyncio.gather(*both) == [words(5)] * 6
         assert await first == words(60)
+
+
+async def test_those_who_wait_for_room_do_not_wake_each_other_in_circles(tmp_path: Path) -> None:
+    windows = [script.model(tmp_path, str(index)) for index in range(4)]
+    machine = Shown()
+    async with running(machine=machine, limits=EngineLimits(threads=1, max_loaded=1)) as engine:
+        busy = asyncio.create_task(text_of(engine.chat("0", windows[0], chat("100 words 5 ms"))))
+        await until(lambda: any(model.requests for model in engine.loaded()))
+        waiting = [asyncio.create_task(engine.load(str(n), windows[n])) for n in range(1, 4)]
+        await asyncio.gather(busy, *waiting)
+    assert machine.asked < 100
+
+
+async def test_a_new_worker_survives_the_end_of_its_predecessor(tmp_path: Path) -> None:
+    log = Log()
+    window = script.model(tmp_path)
+    async with running(log) as engine:
+        stalled = asyncio.create_task(text_of(engine.chat("m", window, chat("stall"))))
+        await until(lambda: any(model.requests for model in engine.loaded()))
+        unloading = asyncio.create_task(engine.unload("m", force=True))
+        await asyncio.sleep(0)
+        assert await text_of(engine.chat("m", window, chat("300 words 5 ms"))) == words(300)
+        assert await unloading
+        with pytest.raises(WorkerCrashed):
+            await stalled
+    assert log.unloaded == [("m", "asked"), ("m", "stopped")]
 
 
 async def test_idle_workers_are_ended_if_wished(window: Window) -> None:
