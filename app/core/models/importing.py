@@ -22,6 +22,7 @@ from app.core.models.manifest import (
     Manifest,
     Source,
     SourceFile,
+    check,
     content_root,
     encode,
     seal,
@@ -72,7 +73,7 @@ def plan_manifest(source: GgufSource, shard_size: int, *, repo: str = "", revisi
         SourceFile(part.name, header.file_size)
         for part, header in zip(source.paths, source.headers, strict=True)
     )
-    return Manifest(
+    manifest = Manifest(
         name=display_name(source.metadata, source.stem, quantization),
         quantization=quantization,
         license=license_name(source.metadata),
@@ -83,6 +84,8 @@ def plan_manifest(source: GgufSource, shard_size: int, *, repo: str = "", revisi
         shards=plan_shards(source, facts.architecture, facts.n_layers + facts.n_extra_layers, shard_size),
         root="",
     )
+    check(manifest)
+    return manifest
 
 
 def run_import(

@@ -209,12 +209,15 @@ def decode(raw: bytes) -> Manifest:
         raise BadModelFile(f"The manifest is damaged: {error}.") from error
     if seal(manifest).blake3 != manifest.blake3:
         raise BadModelFile("The manifest is damaged: its hash does not match its contents.")
-    _check(manifest)
+    check(manifest)
     return manifest
 
 
-def _check(manifest: Manifest) -> None:
-    """A manifest may come from a stranger: what it says must hold together before it is acted on."""
+def check(manifest: Manifest) -> None:
+    """A manifest may come from a stranger: what it says must hold together before it is acted on.
+
+    Raises BadModelFile.
+    """
     facts = manifest.facts
     per_layer = (facts.n_head_kv, facts.recurrent, facts.windowed)
     _require(all(len(values) == facts.n_layers for values in per_layer), "its facts contradict each other")
@@ -234,8 +237,8 @@ def _check(manifest: Manifest) -> None:
     _require(len(set(kinds)) == len(kinds), "it lists the wrong kinds of shards")
     embedding = manifest.shard_of("embedding")
     if embedding is not None:
-        shapes = [(tensor.name, tensor.shape) for tensor in embedding.tensors]
-        _require(shapes == [("token_embd.weight", (facts.n_embd, facts.n_vocab))], "its embedding is wrong")
+        tables = [tensor.shape[1:] for tensor in embedding.tensors if tensor.name == "token_embd.weight"]
+        _require(tables == [(facts.n_vocab,)], "its embedding is wrong")
     _require(content_root(manifest.shards) == manifest.root, "its root does not match its shards")
 
 

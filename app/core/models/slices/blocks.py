@@ -66,7 +66,7 @@ def window_blocks(manifest: Manifest, rules: Architecture, span: Span) -> tuple[
 
 def _require_sliceable(manifest: Manifest, rules: Architecture) -> None:
     reason = rules.whole_only
-    if rules.mrope == "sections" and not has_sections(manifest.facts):
+    if rules.mrope == "sections" and not manifest.facts.rope_sections:
         reason = "llama.cpp ends itself when it is fed hidden states of this model"
     if not reason:
         others = _other_globals(manifest)
@@ -84,10 +84,6 @@ def _other_globals(manifest: Manifest) -> set[str]:
         "position_embd.weight",
     }
     return {tensor.name for tensor in shard.tensors} - known if shard else set()
-
-
-def has_sections(facts: ModelFacts) -> bool:
-    return facts.rope_sections
 
 
 def _imitated(layer: int, rules: Architecture, facts: ModelFacts) -> int:

@@ -14,7 +14,7 @@ from app.core.models.cutting import BLOCK_NAME
 from app.core.models.gguf.metadata import Metadata
 from app.core.models.gguf.types import F16, F32
 from app.core.models.manifest import Manifest, ShardRecord, TensorRecord
-from app.core.models.slices.blocks import Block, Span, has_sections, window_blocks
+from app.core.models.slices.blocks import Block, Span, window_blocks
 from app.core.models.slices.fields import DUMMY_VOCABULARY, window_fields
 
 _Q4_0: Final = 2
@@ -88,7 +88,7 @@ def plan_window(manifest: Manifest, metadata: Metadata, rules: Architecture, spa
         own=own,
         shards=tuple(uses),
         capture=None if span.logits else f"{rules.capture}-{real[-1]}",
-        position_rows=1 if rules.mrope == "no" or not has_sections(facts) else 4,
+        position_rows=4 if rules.mrope == "yes" or (rules.mrope == "sections" and facts.rope_sections) else 1,
         input_scale=1 / math.sqrt(facts.n_embd) if rules.scales_vectors and span.first > 0 else 1.0,
         exact_rollback=rules.exact_rollback,
     )
