@@ -5,17 +5,41 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import trio
-from libp2p.abc import IHost, ISubscriptionAPI
+from libp2p.abc import IHost, INetStream, ISubscriptionAPI
 from libp2p.custom_types import TProtocol
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb.rpc_pb2 import Message
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.tools.anyio_service import background_trio_service
 
 from app.core.network.host.reports import Gate, Gossiped, Report
 
 PROTOCOLS: Final = (TProtocol("/meshsub/1.1.0"), TProtocol("/meshsub/1.0.0"))
+
+
+class TidyPubsub(Pubsub):
+    """Pubsub whose task for a peer ends with the peer's connection.
+
+    Stock, a peer that returns before its departure was noticed replaces its queue, and the task that reads
+    the old one waits for ever.
+    """
+
+    async def handle_sending_messages(self, peer_id: ID, stream: INetStream, queue: RpcQueue) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_when_gone, stream, nursery.cancel_scope.cancel)
+            await super().handle_sending_messages(peer_id, stream, queue)
+            nursery.cancel_scope.cancel()
+
+
+async def _when_gone(stream: INetStream, call: Callable[[], None]) -> None:
+    assert isinstance(stream, NetStream)
+    assert isinstance(stream.swarm_conn, SwarmConn)
+    await stream.swarm_conn.event_closed.wait()
+    call()
 
 
 class GossipMesh:
@@ -34,7 +58,7 @@ class GossipMesh:
             max_messages_per_topic_per_second=float(per_second),
             max_pending_messages_per_peer=max(1000, per_second),
         )
-        self._pubsub = Pubsub(host, self._router, strict_signing=True)
+        self._pubsub = TidyPubsub(host, self._router, strict_signing=True)
 
     @asynccontextmanager
     async def run(self, topics: Sequence[str]) -> AsyncIterator[None]:
