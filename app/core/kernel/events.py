@@ -47,6 +47,25 @@ class ModelsChanged(msgspec.Struct, frozen=True, kw_only=True):
     """The library's contents changed."""
 
 
+class DownloadChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A download went on, was paused, failed or ended.
+
+    `state` is "queued", "running", "paused", "done", "failed" or "cancelled", `phase` what a running one is
+    doing. `seconds_left` is None while nobody can tell; `model_id` is set when it is done.
+    """
+
+    id: str
+    name: str
+    state: str
+    phase: str
+    done_bytes: int
+    total_bytes: int
+    bytes_per_second: float
+    seconds_left: float | None
+    problem: str
+    model_id: str
+
+
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Something a person should be told. `level` is "info", "warning" or "error"."""
 
