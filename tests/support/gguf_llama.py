@@ -1,11 +1,12 @@
 """Child process that runs real llama.cpp, whose failures end a process.
 
-python -m tests.support.gguf_llama wanted PROBE.gguf
+python -m tests.support.gguf_llama wanted PROBE.gguf ...
 python -m tests.support.gguf_llama quantize SOURCE.gguf TARGET.gguf Q8_0|Q4_K_M
 python -m tests.support.gguf_llama buffers MODEL.gguf CONTEXT SLOTS BATCH
-python -m tests.support.gguf_llama exact MODEL.gguf ROOT JSON
+python -m tests.support.gguf_llama exact MODEL.gguf ROOT JSON [MODEL.gguf ROOT JSON ...]
     JSON is a list of chains; a chain is {"parts": [[first, last, embedding, head], ...], "shard_size_mb": n}.
-    Prints for each chain the greatest difference of its logits from the whole model's, or why it was refused.
+    Prints for each model and chain the greatest difference of its logits from the whole model's, or why
+    it was refused.
 """
 
 import asyncio
@@ -237,13 +238,14 @@ def quantize(source: str, target: str, kind: str) -> None:
 
 def main(arguments: list[str]) -> None:
     if arguments[0] == "wanted":
-        result: Any = wanted(arguments[1])
+        result: Any = [wanted(probe) for probe in arguments[1:]]
     elif arguments[0] == "buffers":
         result = buffers(arguments[1], *(int(number) for number in arguments[2:]))
     elif arguments[0] == "quantize":
         result = quantize(*arguments[1:])
     else:
-        result = asyncio.run(exact(arguments[1], arguments[2], json.loads(arguments[3])))
+        jobs = zip(arguments[1::3], arguments[2::3], arguments[3::3], strict=True)
+        result = [asyncio.run(exact(model, root, json.loads(chains))) for model, root, chains in jobs]
     print(json.dumps(result))  # noqa: T201
 
 

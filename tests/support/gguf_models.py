@@ -68,35 +68,55 @@ def child(*arguments: str, timeout: float = 240) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def wanted_tensors(metadata: Mapping[str, Any], scratch: Path) -> dict[str, tuple[int, ...]]:
-    """Names and numpy shapes of the tensors that llama.cpp wants for a model with `metadata`."""
-    probe, extra = scratch / "probe.gguf", metadata.get(".nextn_predict_layers", 0)
-    # llama.cpp ends itself when it lists blocks that predict further tokens, so they are added by hand
-    trunk = {**metadata, ".block_count": metadata[".block_count"] - extra}
-    trunk.pop(".nextn_predict_layers", None)
-    write_gguf(probe, trunk, {})
-    found = {name: tuple(shape) for name, shape in child("wanted", str(probe)).items()}
-    last, width = trunk[".block_count"] - 1, metadata[".embedding_length"]
-    for number in range(last + 1, last + 1 + extra):
-        copied = {name: shape for name, shape in found.items() if name.startswith(f"blk.{last}.")}
-        found |= {name.replace(f".{last}.", f".{number}.", 1): shape for name, shape in copied.items()}
+def random_models(specs: Mapping[Path, Spec], *, seed: int = 0) -> None:
+    """Writes models with random F16 weights (F32 where llama.cpp expects it)."""
+    probes = []
+    for path, spec in specs.items():
+        probe = path.with_suffix(".probe")
+        write_gguf(probe, _trunk(spec.metadata), {})
+        probes.append(str(probe))
+    for (path, spec), found in zip(specs.items(), child("wanted", *probes), strict=True):
+        rng = np.random.default_rng(seed)
+        shapes = {name: tuple(shape) for name, shape in found.items()}
+        names = _with_extra_blocks(shapes, spec.metadata)
+        kept = {name: shape for name, shape in names.items() if not re.search(spec.drop, name)}
+        tensors = {name: random_tensor(name, shape, rng) for name, shape in kept.items()}
+        write_gguf(path, spec.metadata, tensors)
+
+
+def random_model(path: Path, spec: Spec, *, seed: int = 0) -> Path:
+    """One of `random_models`."""
+    random_models({path: spec}, seed=seed)
+    return path
+
+
+def _trunk(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the blocks that predict further tokens: llama.cpp ends itself when it lists those."""
+    trunk = dict(metadata)
+    trunk[".block_count"] -= trunk.pop(".nextn_predict_layers", 0)
+    return trunk
+
+
+def _with_extra_blocks(
+    shapes: dict[str, tuple[int, ...]], metadata: Mapping[str, Any]
+) -> dict[str, tuple[int, ...]]:
+    count, width = metadata[".block_count"], metadata[".embedding_length"]
+    first = count - metadata.get(".nextn_predict_layers", 0)
+    found = dict(shapes)
+    for number in range(first, count):
+        copied = {name: shape for name, shape in shapes.items() if name.startswith(f"blk.{first - 1}.")}
+        found |= {name.replace(f".{first - 1}.", f".{number}.", 1): shape for name, shape in copied.items()}
         found[f"blk.{number}.nextn.eh_proj.weight"] = (width, 2 * width)
         for norm in ("enorm", "hnorm", "shared_head_norm"):
             found[f"blk.{number}.nextn.{norm}.weight"] = (width,)
     return found
 
 
-def random_model(path: Path, spec: Spec, *, seed: int = 0) -> Path:
-    """Writes a model with random F16 weights (F32 where llama.cpp expects it)."""
-    rng = np.random.default_rng(seed)
-    names = wanted_tensors(spec.metadata, path.parent)
-    tensors = {
-        name: random_tensor(name, shape, rng)
-        for name, shape in names.items()
-        if not re.search(spec.drop, name)
-    }
-    write_gguf(path, spec.metadata, tensors)
-    return path
+def differences(model: Path, library: Path, parts: list[list[list[Any]]]) -> list[Any]:
+    """For each chain of windows: its greatest difference from the whole file's logits, or the refusal."""
+    chains = json.dumps([{"parts": chain} for chain in parts])
+    (found,) = child("exact", str(model), str(library), chains)
+    return list(found)
 
 
 def random_tensor(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
