@@ -212,7 +212,7 @@ def test_playbook_in_one_piece_and_character_by_character(family: str, text: str
     assert parse(family, list(text)) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     family=st.sampled_from(sorted(FAMILIES)),
     fragments=st.lists(
@@ -352,10 +352,10 @@ def test_call_ids_have_openais_shape() -> None:
 
 
 def test_a_hostile_answer_takes_linear_time() -> None:
-    parse("hermes", ["<tool_call>"] * 20_000)
+    parse("hermes", ["<tool_call>"] * 10_000)
     parse("llama3", ['{"name": '] * 5_000)
-    parse("mistral", ["[TOOL_CALLS]["] * 20_000)
+    parse("mistral", ["[TOOL_CALLS]["] * 10_000)
     parse("hermes", ["<think>"] + ["\n"] * 5_000)
     for piece in ['<invoke name="x">', "<parameter=a>", "<arg_key>a</arg_key><arg_value>", " " * 9, "f\n  "]:
-        parse("hermes", ["<tool_call>f"] + [piece] * 10_000 + ["</tool_call>"])
+        parse("hermes", ["<tool_call>f"] + [piece] * 4_000 + ["</tool_call>"])
     parse("gemma", ["<|tool_call>call:f{", *['a:<|"|>,"'] * 10_000, "}<tool_call|>"])
