@@ -31,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
 
 def run(sock: socket.socket) -> int:
     """Serves the node at the other end of `sock`; comes back only where loading failed."""
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if sys.stdout is not None and sys.stderr is not None:  # a windowed build has neither
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     link = Link(sock, on_end=lambda: os._exit(0))
     link.start()
     # imported late: a worker whose node has gone must end even while llama.cpp's libraries load

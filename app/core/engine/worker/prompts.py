@@ -1,6 +1,7 @@
 """From the prompt of a command to token ids, and to everything else that a chat template decides."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from app.core.engine.worker.sampling import check, compiled
 from app.core.engine.worker.slots import Task
 from app.core.kernel.errors import ContextOverflow, InvalidRequest
 
-TAIL = 256
+MAX_CHOICES: Final = 128
+TAIL: Final = 256
 """Characters of the rendered prompt that come back with Started."""
 
 
@@ -39,6 +41,8 @@ class Prompter:
 
     def task(self, command: Generate, *, context_tokens: int) -> Task:
         """Raises InvalidRequest, InvalidGrammar or ContextOverflow for what cannot be run."""
+        if not 1 <= command.n <= MAX_CHOICES:
+            raise InvalidRequest(f"n must be 1 to {MAX_CHOICES}.", param="n")
         check(command.sampling, self._model.n_vocab)
         rendered = self.render(command.prompt)
         if len(rendered.tokens) >= context_tokens:

@@ -18,6 +18,10 @@ from app.core.kernel.generation import Sampling
 
 MAX_BIASES: Final = 4096
 GRAMMAR_SECONDS: Final = 2.0
+_LARGE: Final = 1e6
+_STRONG: Final = 100.0
+_COLDEST: Final = 1e-3
+"""Below this temperature the likeliest token is all that is left, so it is greedy."""
 _SEEDS: Final = 1 << 32
 _MAX_INT: Final = (1 << 31) - 1
 _RANDOM_SEED: Final = _SEEDS - 1
@@ -51,15 +55,18 @@ def check(sampling: Sampling, n_vocab: int) -> None:
                 f"logit_bias names token {token}, but this model has tokens 0 to {n_vocab - 1}.",
                 param="logit_bias",
             )
-        if not np.isfinite(bias):
-            raise InvalidRequest("logit_bias must be finite numbers.", param="logit_bias")
+        _within("logit_bias", bias, -_LARGE, _LARGE)
     for name in ("temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"):
-        if not np.isfinite(getattr(sampling, name)):
-            raise InvalidRequest(f"{name} must be a finite number.", param=name)
-    if not (np.isfinite(sampling.repeat_penalty) and sampling.repeat_penalty > 0):
-        raise InvalidRequest("repeat_penalty must be greater than 0.", param="repeat_penalty")
+        _within(name, getattr(sampling, name), -_LARGE, _LARGE)
+    _within("repeat_penalty", sampling.repeat_penalty, 1 / _STRONG, _STRONG)
     if sampling.max_tokens < 1:
         raise InvalidRequest("max_tokens must be at least 1.", param="max_tokens")
+
+
+def _within(name: str, value: float, least: float, most: float) -> None:
+    # beyond these bounds float32 logits overflow, and llama.cpp does not survive NaN probabilities
+    if not least <= value <= most:
+        raise InvalidRequest(f"{name} must be a number from {least:g} to {most:g}.", param=name)
 
 
 class Sampler:
@@ -67,7 +74,7 @@ class Sampler:
 
     `candidates` is scratch space shared by all samplers; `context_tokens` bounds what the frequency and
     presence penalties look back on (the whole answer; the repeat penalty looks back `repeat_last_n`
-    tokens, the prompt's included).
+    tokens, the prompt's included, -1 meaning all).
     """
 
     def __init__(
@@ -85,7 +92,7 @@ class Sampler:
         self._candidates = candidates
         self._end_tokens = end_tokens
         self._grammar = compiled(model, gbnf) if gbnf is not None else None
-        self._plain_greedy = sampling.temperature <= 0 and _neutral(sampling) and not self._grammar
+        self._plain_greedy = sampling.temperature < _COLDEST and _neutral(sampling) and not self._grammar
         self._chain = Chain()
         if not self._plain_greedy:
             _bias(self._chain, model, sampling, end_tokens)
@@ -160,7 +167,7 @@ def _bias(chain: Chain, model: Model, sampling: Sampling, end_tokens: tuple[int,
 def _penalise(
     chain: Chain, model: Model, sampling: Sampling, prompt: NDArray[np.int32], context_tokens: int
 ) -> None:
-    last_n = min(max(sampling.repeat_last_n, 0), context_tokens)
+    last_n = context_tokens if sampling.repeat_last_n < 0 else min(sampling.repeat_last_n, context_tokens)
     if sampling.repeat_penalty != 1.0 and last_n:
         repeat = chain.penalties(model.n_vocab, last_n, repeat=sampling.repeat_penalty)
         chain.remember(repeat, prompt[-last_n:])
@@ -174,7 +181,7 @@ def _penalise(
 
 
 def _choose(chain: Chain, sampling: Sampling, choice: int) -> None:
-    if sampling.temperature <= 0:
+    if sampling.temperature < _COLDEST:
         chain.greedy()
         return
     if sampling.top_k > 0:

@@ -26,7 +26,15 @@ from app.core.engine.messages import (
     TokenPrompt,
     Tokens,
 )
-from app.core.kernel.generation import Gbnf, JsonObject, JsonSchema, Message, Sampling
+from app.core.kernel.generation import (
+    Gbnf,
+    JsonObject,
+    JsonSchema,
+    Message,
+    Sampling,
+    Tool,
+    ToolChoice,
+)
 from tests.support.worker_client import Worker, whole
 from tests.support.worker_models import Shape, write_encoder, write_model
 
@@ -258,7 +266,11 @@ def test_logprobs_are_those_of_the_full_softmax(worker: Worker) -> None:
         ({"logit_bias": {512: 1.0}}, "logit_bias"),
         ({"logit_bias": {-1: 1.0}}, "logit_bias"),
         ({"logit_bias": {5: float("nan")}}, "logit_bias"),
+        ({"logit_bias": {5: 1e30}}, "logit_bias"),
         ({"temperature": float("nan")}, "temperature"),
+        ({"presence_penalty": -1e30}, "presence_penalty"),
+        ({"n": 0}, "n"),
+        ({"n": 1_000_000_000}, "n"),
         ({"repeat_penalty": 0.0}, "repeat_penalty"),
         ({"max_tokens": 0}, "max_tokens"),
     ],
@@ -310,6 +322,33 @@ def test_a_conversation_is_rendered_with_the_models_template(worker: Worker) -> 
     answer = worker.collect(request)[0]
     assert answer.started.prompt_tokens == len(tokens)
     assert answer.started.prompt_tail.endswith("assistant:")
+
+
+def test_a_required_tool_call_is_one_whatever_the_model_would_rather_say(tmp_path: Path) -> None:
+    schema = '{"type": "object", "properties": {"on": {"enum": [true]}}, "required": ["on"]}'
+    prompt = ChatPrompt(
+        messages=(Message(role="user", content="hi"),),
+        tools=(Tool(name="lamp", parameters=schema), Tool(name="door", parameters=schema)),
+        tool_choice=ToolChoice(mode="named", name="door"),
+        parallel_tool_calls=False,
+    )
+    with Worker() as worker:
+        worker.load(whole(write_model(tmp_path / "long.gguf", Shape(context=4096))), context_tokens=4096)
+        request = worker.number()
+        sampling = Sampling(temperature=1.0, seed=1, max_tokens=200)
+        worker.send(Generate(request=request, prompt=prompt, sampling=sampling))
+        answer = worker.collect(request)[0]
+    assert answer.failed is None
+    assert answer.finished[0].reason == "stop"
+    assert '"name": "door"' in answer.text()
+    assert "true" in answer.text()
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-4, -1.0, 1e6])
+def test_extreme_temperatures_are_survived(worker: Worker, temperature: float) -> None:
+    answer = worker.generate("abc", temperature=temperature, max_tokens=4, ignore_eos=True)
+    greedy = worker.generate("abc", max_tokens=4, ignore_eos=True)
+    assert (answer.tokens() == greedy.tokens()) == (temperature < 1)
 
 
 def test_a_long_prefill_does_not_keep_a_running_answer_waiting(model: Path) -> None:
