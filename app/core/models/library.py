@@ -63,7 +63,7 @@ class Library:
         max_disk_mb: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._root = root
+        self._root = root.absolute()
         self._bus = bus
         self._shard_size = shard_size_mb * MIB
         self._budget = max_disk_mb * MIB

@@ -19,6 +19,7 @@ FORMAT: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 << 20
 MAX_SHARDS: Final = 16_384
 MAX_SHARD_BYTES: Final = 1 << 44
+MAX_TEXT: Final = 200
 HEADER_STEP: Final = 64 << 10
 METADATA_HEADER: Final = 4 << 10
 RESERVED: Final = 1_024
@@ -219,8 +220,8 @@ def check(manifest: Manifest) -> None:
     Raises BadModelFile.
     """
     facts = manifest.facts
-    per_layer = (facts.n_head_kv, facts.recurrent, facts.windowed)
-    _require(all(len(values) == facts.n_layers for values in per_layer), "its facts contradict each other")
+    _check_facts(facts)
+    _require(len(manifest.name) <= MAX_TEXT, "its name is too long")
     alignment = manifest.alignment
     possible = 8 <= alignment <= 4_096 and alignment & (alignment - 1) == 0
     _require(possible, "its alignment is impossible")
@@ -240,6 +241,15 @@ def check(manifest: Manifest) -> None:
         tables = [tensor.shape[1:] for tensor in embedding.tensors if tensor.name == "token_embd.weight"]
         _require(tables == [(facts.n_vocab,)], "its embedding is wrong")
     _require(content_root(manifest.shards) == manifest.root, "its root does not match its shards")
+
+
+def _check_facts(facts: ModelFacts) -> None:
+    per_layer = (facts.n_head_kv, facts.recurrent, facts.windowed)
+    _require(all(len(values) == facts.n_layers for values in per_layer), "its facts contradict each other")
+    stated = [value for value in msgspec.structs.astuple(facts) if isinstance(value, int)]
+    numbers = [*stated, *facts.n_head_kv]
+    _require(all(0 <= number <= MAX_SHARD_BYTES for number in numbers), "its facts are impossible")
+    _require(facts.architecture.isprintable() and len(facts.architecture) <= 64, "its architecture is none")
 
 
 def _check_shard(shard: ShardRecord, index: int, alignment: int) -> None:

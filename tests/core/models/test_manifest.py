@@ -64,6 +64,18 @@ def without(manifest: Manifest, index: int) -> Manifest:
     return msgspec.structs.replace(manifest, shards=numbered, root=content_root(numbered))
 
 
+FALSE_FACTS: list[dict[str, Any]] = [
+    {"n_embd": -64},
+    {"n_layers": 3},
+    {"n_head_kv": (1, 2)},
+    {"n_head_kv": (4, 4, 4, -4)},
+    {"n_extra_layers": 1},
+    {"n_vocab": 1 << 60},
+    {"architecture": "x" * 65},
+    {"architecture": "a\x00b"},
+]
+
+
 def test_what_does_not_hold_together_is_refused(manifest: Manifest) -> None:
     tensor = manifest.shards[3].tensors[0]
     lies = [
@@ -82,6 +94,11 @@ def test_what_does_not_hold_together_is_refused(manifest: Manifest) -> None:
         msgspec.structs.replace(manifest, root="cd" * 32),
         msgspec.structs.replace(manifest, alignment=48),
         msgspec.structs.replace(manifest, shards=()),
+        msgspec.structs.replace(manifest, name="x" * 1_000),
+        *(
+            msgspec.structs.replace(manifest, facts=msgspec.structs.replace(manifest.facts, **facts))
+            for facts in FALSE_FACTS
+        ),
     ]
     for lie in lies:
         with pytest.raises(BadModelFile, match="The manifest is damaged"):
