@@ -18,6 +18,7 @@ from app.core.engine.chat.jsonscan import (
 from app.core.kernel.generation import Tool
 
 MAX_NAME: Final = 256
+FUNCTION_MARK: Final = "<function="
 NAMED: Final = re.compile(
     r"\s*(?:function<｜tool▁sep｜>)?(?:functions\.)?([\w.\-]+)(?::\d+)?"
     r"(?:\s|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|\[CALL_ID\]\w*|\[ARGS\]|```(?:json)?"
@@ -68,7 +69,7 @@ class TaggedReader:
         if self.begun:
             return Outcome.DONE
         calls: list[tuple[str, str]] = []
-        if self._step == self._markup_body:
+        if self._step in (self._markup_head, self._markup_body):
             calls = markup_calls(self._raw, self._tools)
         elif self._step == self._python:
             calls = python_calls(self._raw, self._tools)
@@ -98,10 +99,10 @@ class TaggedReader:
             self._step = self._object
         elif self._kind == "named":
             self._step = self._named
-        elif self._kind == "code" or self._closer is None:
+        elif self._kind == "code":
             self._step = self._python
         else:
-            self._step = self._markup_body
+            self._step = self._markup_head
         return Outcome.MORE
 
     def _object(self) -> Outcome | None:
@@ -171,6 +172,17 @@ class TaggedReader:
             return None
         self._step = self._close
         return Outcome.MORE
+
+    def _markup_head(self) -> Outcome | None:
+        """Markup instead of JSON begins with a tool's name or a further marker; prose that only mentions
+        the opener does not, and is let go at once.
+        """
+        heads = [FUNCTION_MARK, *(tool.name for tool in self._tools)] if self._closer else []
+        head = self._raw[self._at :]
+        if any(head.startswith(each) for each in heads):
+            self._step = self._markup_body
+            return Outcome.MORE
+        return None if any(each.startswith(head) for each in heads) else Outcome.BROKEN
 
     def _markup_body(self) -> Outcome | None:
         assert self._closer is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.core.engine.chat import AnswerParser, random_call_id
 from app.core.engine.chat.families import FAMILIES
 from app.core.kernel.generation import ReasoningDelta, TextDelta, ToolCallDelta
-from tests.support.engine_chat import TOOLS, Answer, parse
+from tests.support.engine_chat import TOOLS, Answer, collect, parse
 
 CALL = '{"name": "get_weather", "arguments": {"city": "Paris"}}'
 ONE = [("id0", "get_weather", '{"city": "Paris"}')]
@@ -301,6 +301,15 @@ def test_plain_text_is_never_held_back_longer_than_it_may_be_a_marker() -> None:
     assert parser.feed("Hello") == [TextDelta(text="Hello")]
     assert parser.feed(" <tool") == [TextDelta(text=" ")]
     assert parser.feed("box>") == [TextDelta(text="<toolbox>")]
+
+
+@pytest.mark.parametrize(("family", "opener"), [("hermes", "<tool_call>"), ("piped", "functools")])
+def test_prose_that_mentions_a_marker_is_not_held_back(family: str, opener: str) -> None:
+    parser = AnswerParser(family, TOOLS)
+    text = "".join(
+        event.text for event in parser.feed(f"Write {opener} in front") if isinstance(event, TextDelta)
+    )
+    assert text == f"Write {opener} in front"
 
 
 def test_json_that_is_no_call_is_let_go_at_its_first_foreign_key() -> None:
