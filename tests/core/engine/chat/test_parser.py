@@ -305,11 +305,8 @@ def test_plain_text_is_never_held_back_longer_than_it_may_be_a_marker() -> None:
 
 @pytest.mark.parametrize(("family", "opener"), [("hermes", "<tool_call>"), ("piped", "functools")])
 def test_prose_that_mentions_a_marker_is_not_held_back(family: str, opener: str) -> None:
-    parser = AnswerParser(family, TOOLS)
-    text = "".join(
-        event.text for event in parser.feed(f"Write {opener} in front") if isinstance(event, TextDelta)
-    )
-    assert text == f"Write {opener} in front"
+    text = f"Write {opener} in front"
+    assert collect(AnswerParser(family, TOOLS).feed(text)) == Answer(text=text)
 
 
 def test_json_that_is_no_call_is_let_go_at_its_first_foreign_key() -> None:
