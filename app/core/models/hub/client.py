@@ -111,7 +111,7 @@ class HubClient:
         url = place or self._endpoint / file.repo / "resolve" / file.commit / file.path
         async with self._opened(url, headers, f"the file {file.path}", file) as response:
             if response.status in {401, 403, 404, 410} and (
-                known or response.url.host != self._endpoint.host
+                known or response.url.origin() != self._endpoint.origin()
             ):
                 self._places.pop(file, None)
                 raise Moved(f"{response.url.host} no longer has the file {file.path} at the address given.")

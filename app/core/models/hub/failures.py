@@ -47,7 +47,7 @@ class Patience:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def wait(self, failed: int, error: Unreliable) -> None:
-        """Returns when the next attempt is due after `failed` ones. Raises NetworkError instead of the last."""
+        """Returns when the next attempt is due after `failed` ones. Raises NetworkError if none is."""
         if failed >= self.attempts:
             raise NetworkError(f"{error.message} {self.attempts} attempts failed.") from error
         asked = error.retry_after or 0.0
@@ -67,7 +67,7 @@ class Patience:
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """The seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; None if it is absent or senseless."""
+    """The seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; None if it makes no sense."""
     if not header or len(header) > 64:
         return None
     if header.strip().isascii() and header.strip().isdigit():
@@ -90,3 +90,15 @@ def on_the_wire(host: str) -> Iterator[None]:
         raise Unreliable(f"{host} cannot be reached: {error.strerror or 'no connection'}.") from None
     except (aiohttp.ClientError, OSError):
         raise Unreliable(f"The connection to {host} broke off.") from None
+
+
+@contextlib.contextmanager
+def ungrouped() -> Iterator[None]:
+    """What a task group inside raises, as the one error that came first."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

@@ -31,9 +31,7 @@ class RemoteSource(NamedTuple):
 
 async def read_remote(client: HubClient, files: Sequence[HubFile], patience: Patience) -> RemoteSource:
     """Fetches and parses the headers of `files`. Raises BadModelFile and what the client raises."""
-    heads: list[bytes] = []
-    for file in files:
-        heads.append(await _head(client, file, patience))
+    heads = [await _head(client, file, patience) for file in files]
     return await asyncio.to_thread(parse_remote, files, heads)
 
 

@@ -7,6 +7,8 @@ carries a check of itself, so what a crash tore off at the end is recognised and
 
 import os
 import struct
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,6 +27,7 @@ class Journal:
         self._fingerprint = fingerprint
         self._count = count
         self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
         self.proven: dict[int, bytes] = {}
 
     def open(self) -> None:
@@ -46,16 +49,19 @@ class Journal:
 
     def add(self, piece: int, digest: bytes) -> None:
         """Notes that a piece with this hash is on the disk."""
-        self._append(piece, digest)
-        self.proven[piece] = digest
+        with self._lock:
+            self._append(piece, digest)
+            self.proven[piece] = digest
 
-    def restart(self) -> None:
-        """Forgets everything: nothing that was fetched counts any longer."""
+    def restart(self, proven: Mapping[int, bytes]) -> None:
+        """Forgets every piece that is not in `proven`."""
         assert self._file is not None
-        self.proven.clear()
         self._file.truncate(0)
         self._file.seek(0)
         self._append(_START, self._fingerprint)
+        self.proven.clear()
+        for piece, digest in proven.items():
+            self.add(piece, digest)
 
     def _append(self, number: int, digest: bytes) -> None:
         assert self._file is not None

@@ -31,19 +31,23 @@ class Staging:
         self._present = dict(present)
         self._files: dict[int, tuple[RawFile, threading.Lock]] = {}
 
-    def open(self, wanted: frozenset[int], metadata: bytes) -> None:
-        """Makes the files at their full size, with headers; `metadata` is the metadata shard's data."""
+    def open(self, wanted: frozenset[int], metadata: bytes) -> set[int]:
+        """Makes the files at their full size, with headers; returns those that were not there yet.
+
+        `metadata` is the metadata shard's data.
+        """
+        fresh: set[int] = set()
         (self._folder / SHARDS).mkdir(parents=True, exist_ok=True)
         for shard in self._manifest.shards:
             if shard.index in wanted:
-                file = self._opened(shard.index, shard.file_bytes)
+                file = self._opened(shard.index, shard.file_bytes, fresh)
                 file.seek(0)
-                file.write(manifest_header(self._manifest, shard))
-                if shard.kind == "metadata":
-                    file.write(metadata)
+                header = manifest_header(self._manifest, shard)
+                _write_all(file, memoryview(header + metadata if shard.kind == "metadata" else header))
                 os.fsync(file.fileno())
         if self._layout.rest_bytes:
-            self._opened(REST, self._layout.rest_bytes)
+            self._opened(REST, self._layout.rest_bytes, fresh)
+        return fresh
 
     def close(self) -> None:
         for file, _ in self._files.values():
@@ -64,7 +68,7 @@ class Staging:
             file, lock = self._files[part.shard]
             with lock:
                 file.seek(part.offset)
-                file.write(view[begin : begin + part.length])
+                _write_all(file, view[begin : begin + part.length])
             touched.add(part.shard)
         for shard in touched:
             os.fsync(self._files[shard][0].fileno())
@@ -91,10 +95,17 @@ class Staging:
     def hash(self, shard: ShardRecord, progress: Progress) -> str:
         return hash_shard(self.path(shard.index), shard, progress)
 
-    def _opened(self, shard: int, size: int) -> RawFile:
+    def _opened(self, shard: int, size: int, fresh: set[int]) -> RawFile:
         path = self.path(shard)
         file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self._files[shard] = (file, threading.Lock())
         if file.seek(0, 2) != size:
             file.truncate(size)
+            fresh.add(shard)
         return file
+
+
+def _write_all(file: RawFile, data: memoryview) -> None:
+    """A raw write may take a part only, e.g. when the disk fills up; the next one then says why."""
+    while data:
+        data = data[file.write(data) :]
