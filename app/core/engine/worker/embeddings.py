@@ -12,18 +12,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.engine.messages import Embed, Embeddings, Failed, Load
+from app.core.engine.messages import Embed, Embeddings, Load
 from app.core.engine.worker.link import Link
 from app.core.engine.worker.llama.batch import Batch
 from app.core.engine.worker.llama.context import Context, ContextOptions
 from app.core.engine.worker.llama.lib import L
 from app.core.engine.worker.llama.model import Model
 from app.core.engine.worker.prompts import Prompter
-from app.core.kernel.errors import ContextOverflow, InvalidRequest, SwarmError
+from app.core.engine.worker.reports import failed
+from app.core.kernel.errors import BadModelFile, ContextOverflow, InvalidRequest, SwarmError
 from app.core.kernel.generation import Pooling
 
 IDLE_SECONDS: Final = 60.0
 MAX_INPUTS: Final = 2048
+_NO_NUMBERS: Final = "The model computes values that are no numbers; its file is probably damaged."
 _SEQUENCES: Final = 16
 _STEP: Final = 512
 _POOLING: Final[dict[Pooling, int]] = {
@@ -107,9 +109,7 @@ class Embedder:
             self._run_batch(job)
         except SwarmError as error:
             self._jobs.remove(job)
-            self._link.put(
-                Failed(request=job.command.request, code=error.code, message=error.message, param=error.param)
-            )
+            self._link.put(failed(job.command.request, error))
             return
         if len(job.vectors) == len(job.inputs):
             self._jobs.remove(job)
@@ -178,13 +178,7 @@ class Embedder:
     def _answer(self, job: _Job) -> None:
         vectors = np.stack(job.vectors)
         if not np.isfinite(vectors).all():
-            self._link.put(
-                Failed(
-                    request=job.command.request,
-                    code="bad_model_file",
-                    message="The model computes values that are no numbers; its file is probably damaged.",
-                )
-            )
+            self._link.put(failed(job.command.request, BadModelFile(_NO_NUMBERS)))
             return
         if job.command.normalize:
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

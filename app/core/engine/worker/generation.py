@@ -12,7 +12,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.engine.messages import Done, Failed, Finished, Load, Piece, Report, Started
+from app.core.engine.messages import Finished, Load
+from app.core.engine.worker import reports
 from app.core.engine.worker.answer import Answer, Step, Text
 from app.core.engine.worker.cache import PrefixCache
 from app.core.engine.worker.link import Link
@@ -183,14 +184,7 @@ class Generator:
         slot.position = slot.saved = self._cache.restore(slot.sequence, tokens)
         if not choice:
             progress.cached_tokens = slot.position
-            self._put(
-                Started(
-                    request=progress.task.request,
-                    prompt_tokens=len(tokens),
-                    cached_tokens=slot.position,
-                    prompt_tail=progress.task.prompt_tail,
-                )
-            )
+            self._link.put(reports.started(progress))
 
     def _lowest_free(self) -> int:
         sequence = min(self._free)
@@ -263,6 +257,9 @@ class Generator:
         if step.token is not None:
             slot.append(step.token)
 
+    def _put_piece(self, slot: Slot, text: Text) -> None:
+        self._link.put(reports.piece(slot.progress.task.request, slot.choice, text))
+
     # --- endings ---
 
     def _finish(self, slot: Slot, reason: FinishReason, text: Text | None) -> None:
@@ -276,33 +273,21 @@ class Generator:
         self, progress: Progress, choice: int, reason: FinishReason, count: int, stop: str | None
     ) -> None:
         request = progress.task.request
-        self._put(Finished(request=request, choice=choice, reason=reason, completion_tokens=count, stop=stop))
+        finished = Finished(request=request, choice=choice, reason=reason, completion_tokens=count, stop=stop)
+        self._link.put(finished)
         progress.completion_tokens += count
         progress.open.discard(choice)
         if not progress.open:
-            self._put(self._done(progress))
-
-    def _done(self, progress: Progress) -> Done:
-        now = time.monotonic()
-        first = progress.first_token_at or now
-        return Done(
-            request=progress.task.request,
-            prompt_tokens=len(progress.task.tokens),
-            cached_tokens=progress.cached_tokens,
-            completion_tokens=progress.completion_tokens,
-            prefill_seconds=first - (progress.started_at or first),
-            decode_seconds=now - first,
-        )
+            self._link.put(reports.done(progress))
 
     def _fail(self, progress: Progress, error: SwarmError) -> None:
         """Ends the whole request, every choice of it."""
         for slot in self._slots:
             if slot.progress is progress:
                 slot.finished = True
+                slot.saved = slot.position  # what failed is not kept for others
         self._queue = deque(entry for entry in self._queue if entry[0] is not progress)
-        self._put(
-            Failed(request=progress.task.request, code=error.code, message=error.message, param=error.param)
-        )
+        self._link.put(reports.failed(progress.task.request, error))
 
     def _give_up(self, slots: list[Slot], code: int) -> None:
         log.error("llama_decode failed with code %d for %d sequences", code, len(slots))
@@ -320,18 +305,3 @@ class Generator:
             slot.answer.close()
             self._context.remove(slot.sequence)
             self._free.add(slot.sequence)
-
-    def _put(self, report: Report) -> None:
-        self._link.put(report)
-
-    def _put_piece(self, slot: Slot, text: Text) -> None:
-        logprobs = tuple(taken.logprob for taken in text.tokens if taken.logprob is not None)
-        self._put(
-            Piece(
-                request=slot.progress.task.request,
-                choice=slot.choice,
-                text=text.text,
-                tokens=tuple(taken.token for taken in text.tokens),
-                logprobs=logprobs,
-            )
-        )

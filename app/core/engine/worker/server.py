@@ -3,11 +3,12 @@
 import gc
 import logging
 
-from app.core.engine.messages import Command, Failed, Load, Loaded, Ping, Pong
+from app.core.engine.messages import Command, Load, Loaded, Ping, Pong
 from app.core.engine.worker.desk import Desk
 from app.core.engine.worker.link import Link
 from app.core.engine.worker.llama.log import LogRoute
 from app.core.engine.worker.loading import load_window
+from app.core.engine.worker.reports import failed
 from app.core.kernel.errors import InvalidRequest, SwarmError
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Server:
         try:
             runtime = load_window(load, link=self._link, logs=self._logs)
         except SwarmError as error:
-            self._link.put(Failed(request=0, code=error.code, message=error.message))
+            self._link.put(failed(0, error))
             self._link.flush()
             return 1
         desk = Desk(runtime, link=self._link)
@@ -77,7 +78,7 @@ class Server:
         if isinstance(command, Ping):
             self._link.put(_empty_pong(command))
         elif request is not None:
-            self._link.put(Failed(request=request, code=error.code, message=error.message, param=error.param))
+            self._link.put(failed(request, error))
 
 
 def _empty_pong(ping: Ping) -> Pong:

@@ -13,13 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.engine.messages import Failed, Forward, Hidden, Load
+from app.core.engine.messages import Forward, Hidden, Load
 from app.core.engine.worker.link import Link
 from app.core.engine.worker.llama.batch import Batch
 from app.core.engine.worker.llama.capture import Capture
 from app.core.engine.worker.llama.context import Context
 from app.core.engine.worker.llama.model import Model
 from app.core.engine.worker.loading import MAX_OUTPUT_ROWS
+from app.core.engine.worker.reports import failed
 from app.core.kernel.errors import ContextOverflow, InvalidRequest, Overloaded, SwarmError, Unsupported
 
 log = logging.getLogger(__name__)
@@ -267,6 +268,4 @@ class Forwarder:
         for run in runs:
             if run in self._pending:
                 self._pending.remove(run)
-            self._link.put(
-                Failed(request=run.command.request, code=error.code, message=error.message, param=error.param)
-            )
+            self._link.put(failed(run.command.request, error))
