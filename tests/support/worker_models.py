@@ -30,11 +30,17 @@ class Shape:
     kv_heads: int = 2
     vocab: int = 512
     context: int = 1024
+    architecture: str = "llama"
+
+    @property
+    def m_rope(self) -> bool:
+        """Whether vectors carry four positions a row."""
+        return self.architecture == "qwen2vl"
 
 
 def write_model(path: Path, shape: Shape = Shape(), *, seed: int = 0, poison: bool = False) -> Path:
     """A random F32 model; with `poison` its output head computes NaN."""
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, shape.architecture)
     _metadata(writer, shape, shape.layers)
     _vocabulary(writer, shape.vocab)
     for name, data in _tensors(shape, seed).items():
@@ -86,13 +92,14 @@ def cut(source: Path, path: Path, first: int, last: int, *, total: int) -> Windo
     reader = gguf.GGUFReader(source)
     tensors = {t.name: np.array(t.data).reshape([int(d) for d in t.shape][::-1]) for t in reader.tensors}
     shape = Shape(
+        architecture=str(reader.fields["general.architecture"].contents()),
         layers=total,
         embd=tensors["output_norm.weight"].size,
         ff=tensors["blk.0.ffn_gate.weight"].shape[0],
         vocab=len(tensors["token_embd.weight"]),
     )
     starts, ends = first == 0, last == total
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, shape.architecture)
     rows = shape.vocab if starts or ends else 32
     _metadata(writer, Shape(**{**shape.__dict__, "vocab": rows}), last - first)
     if starts:
@@ -113,13 +120,14 @@ def cut(source: Path, path: Path, first: int, last: int, *, total: int) -> Windo
     _written(writer, path)
     return Window(
         files=(str(path),),
-        architecture="llama",
+        architecture=shape.architecture,
         first=first,
         last=last,
         n_layers=total,
         takes="tokens" if starts else "vectors",
         gives="logits" if ends else "vectors",
         capture=None if ends else f"l_out-{last - first - 1}",
+        position_rows=4 if shape.m_rope else 1,
     )
 
 
@@ -134,6 +142,9 @@ def _metadata(writer: gguf.GGUFWriter, shape: Shape, layers: int) -> None:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(shape.embd // shape.heads)
     writer.add_vocab_size(shape.vocab)
+    if shape.m_rope:
+        quarter = shape.embd // shape.heads // 8
+        writer.add_rope_dimension_sections([quarter, quarter * 2, quarter, 0])
 
 
 def _vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
@@ -169,6 +180,9 @@ def _tensors(shape: Shape, seed: int) -> dict[str, np.ndarray]:
     for layer in range(shape.layers):
         for name, size in matrices.items():
             tensors[f"blk.{layer}.{name}.weight"] = normal(*size)
+        if shape.m_rope:
+            for name, size in (("attn_q", shape.embd), ("attn_k", kv), ("attn_v", kv)):
+                tensors[f"blk.{layer}.{name}.bias"] = normal(size)
         for name in ("attn_norm", "ffn_norm"):
             tensors[f"blk.{layer}.{name}.weight"] = np.ones(shape.embd, np.float32)
     tensors["output_norm.weight"] = np.ones(shape.embd, np.float32)

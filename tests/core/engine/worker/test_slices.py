@@ -15,7 +15,7 @@ from app.core.engine.worker.llama.context import Context, ContextOptions
 from app.core.engine.worker.llama.log import LogRoute
 from app.core.engine.worker.llama.model import Model
 from tests.support.worker_client import Worker, whole
-from tests.support.worker_models import cut, write_model
+from tests.support.worker_models import Shape, cut, write_model
 
 LAYERS = 4
 PROMPT = np.array([1, *range(300, 340)], np.int32)
@@ -53,6 +53,16 @@ def _reference_logits(model: Path) -> np.ndarray:
     context.close()
     loaded.close()
     return np.stack(rows)
+
+
+def test_vectors_of_a_model_with_four_positions_a_row_give_the_same_logits(tmp_path: Path) -> None:
+    shape = Shape(architecture="qwen2vl")
+    model = write_model(tmp_path / "model.gguf", shape)
+    logits = _reference_logits(model)
+    with Worker() as front, Worker() as back:
+        front.load(cut(model, tmp_path / "front.gguf", 0, 2, total=LAYERS))
+        back.load(cut(model, tmp_path / "back.gguf", 2, LAYERS, total=LAYERS))
+        assert np.array_equal(_run([front, back])[1], logits)
 
 
 class Stages:
