@@ -42,7 +42,7 @@ class AddressBook:
     """Entries by peer id. `own` is this node's peer id, which is never entered."""
 
     def __init__(self, *, own: str, uniform: Callable[[], float], max_peers: int = MAX_PEERS) -> None:
-        self._own = own
+        self.own = own
         self._uniform = uniform
         self._max_peers = max_peers
         self._entries: dict[str, Entry] = {}
@@ -60,7 +60,7 @@ class AddressBook:
         is on this network (mDNS) ends a wait after failures.
         """
         usable = [address.bare() for address in addresses if address.specific]
-        if peer_id == self._own or not usable:
+        if peer_id == self.own or not usable:
             return False
         entry = self._entries.get(peer_id)
         if entry is None:

@@ -11,6 +11,7 @@ from app.core.network.addresses import Address, BadAddress, parse_address
 from app.core.network.book import AddressBook, Source
 from app.core.network.cache import PeerCache
 from app.core.network.conduct import Conduct
+from app.core.network.keys import BadKey, public_of
 from app.core.network.options import NetworkOptions
 from app.core.network.tasks import Tasks
 
@@ -64,11 +65,16 @@ class Discovery:
         self,
         *,
         dial: Callable[[str, tuple[str, ...]], Awaitable[str]],
+        refresh: Callable[[], Awaitable[None]],
         connected: Callable[[], Collection[str]],
     ) -> None:
-        """Starts to dial and to save. `dial` returns the address that answered, "" if it was connected."""
+        """Starts to dial, to save and to look for more in the DHT.
+
+        `dial` returns the address that answered, "" if it was connected.
+        """
         self._dial = dial
         self._tasks.spawn(self._keep_dialling(connected), "dial")
+        self._tasks.spawn(self._keep_refreshing(refresh), "refresh the DHT")
         if self._cache is not None:
             self._tasks.spawn(self._keep_saving(), "save peers")
 
@@ -84,6 +90,18 @@ class Discovery:
         """Enters what a peer told, unless that is switched off."""
         if self._options.peer_exchange and not self._options.offline_mode:
             exchange.learn(self.book, peers, self._wall())
+
+    def provided(self, peer_id: str, addresses: tuple[str, ...]) -> bool:
+        """Enters a provider that the DHT named; False when it is no node of ours or this one itself."""
+        try:
+            public_of(peer_id)
+        except BadKey:
+            return False
+        if peer_id == self.book.own:
+            return False
+        places = [address for text in addresses[:8] if (address := address_or_none(text)) is not None]
+        self.book.heard(peer_id, places, "dht", self._wall())
+        return True
 
     async def dial(self, peer_id: str) -> None:
         """Connects to a peer of the book. Raises NetworkError."""
@@ -123,6 +141,14 @@ class Discovery:
         finally:
             self._dialling.discard(peer_id)
 
+    async def _keep_refreshing(self, refresh: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self._options.bootstrap_interval)
+            try:
+                await refresh()
+            except NetworkError as error:
+                log.debug("%s", error)
+
     async def _keep_saving(self) -> None:
         while True:
             await asyncio.sleep(self._options.cache_interval)
@@ -138,3 +164,11 @@ def named(text: str) -> Address:
     if address.peer_id is None:
         raise InvalidRequest("The address names no peer: it must end in /p2p/ and the peer's id.")
     return address
+
+
+def address_or_none(text: str) -> Address | None:
+    """The address that `text` spells, if it is one."""
+    try:
+        return parse_address(text)
+    except BadAddress:
+        return None

@@ -30,6 +30,7 @@ from app.core.network.keys import NodeKeys, node_id_of
 from app.core.network.mdns import Mdns
 from app.core.network.messages import expect, to_frame
 from app.core.network.options import NetworkOptions
+from app.core.network.records import NAMESPACE, BadRecord, Record, make_record, read_record
 from app.core.network.roster import Roster
 from app.core.network.seal import Gossip, network_secret
 from app.core.network.services import Services
@@ -154,7 +155,7 @@ class Network:
             interfaces = lan_hosts(addresses)
             if self._options.enable_mdns and interfaces:
                 await stack.enter_async_context(self._mdns(addresses, interfaces))
-            self._discovery.start(dial=host.dial, connected=self._roster.known.keys)
+            self._discovery.start(dial=host.dial, refresh=host.refresh, connected=self._roster.known.keys)
             self._stack = stack.pop_all()
         self._bus.publish(events.ListeningChanged(addresses=tuple(str(place) for place in addresses)))
         return self
@@ -299,6 +300,30 @@ class Network:
         topic, body = self._topics.encode(message)
         await self._roster.host.publish(topic, self._sealing.seal_signed(topic, body))
 
+    async def put_record(self, key: str, data: bytes) -> None:
+        """Stores up to 32 KiB in the DHT under `key`, signed; it lasts an hour. Raises BadRecord."""
+        value = make_record(self._keys, _record_key(key), data, self._wall())
+        await self._roster.host.put(key, value)
+
+    async def get_record(self, key: str) -> Record | None:
+        """The newest record under `key`, None when there is none that is authentic and in time."""
+        value = await self._roster.host.get(key)
+        if value is None:
+            return None
+        try:
+            return read_record(_record_key(key), value, self._wall())
+        except BadRecord:
+            return None
+
+    async def provide(self, name: str) -> bool:
+        """Says in the DHT that this node has what `name` stands for; whether anyone took note."""
+        return await self._roster.host.provide(name)
+
+    async def providers(self, name: str) -> tuple[str, ...]:
+        """Peer ids of who says to have what `name` stands for; they are entered into the address book."""
+        found = await self._roster.host.providers(name)
+        return tuple(peer_id for peer_id, addresses in found if self._discovery.provided(peer_id, addresses))
+
     async def neighbours(self, topic: str) -> int:
         """How many peers this node exchanges a topic's messages with directly."""
         return await self._roster.host.neighbours(topic)
@@ -306,3 +331,7 @@ class Network:
     def offend(self, peer_id: str, offence: Offence) -> None:
         """Books a peer's breach of the protocol, and bans it when it was one too many."""
         self._roster.offend(peer_id, offence)
+
+
+def _record_key(key: str) -> str:
+    return f"/{NAMESPACE}/{key}"

@@ -32,3 +32,4 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_second: int = 200
     cache_peers: int = 200
     cache_interval: float = 300.0
+    bootstrap_interval: float = 60.0

@@ -8,10 +8,10 @@ from typing import Any, Final
 from app.core.kernel.errors import NetworkError
 from app.core.kernel.events import EventBus
 from app.core.network import calls, events, exchange
-from app.core.network.addresses import Address, BadAddress, parse_address, shareable
+from app.core.network.addresses import Address, shareable
 from app.core.network.conduct import Conduct, Offence
 from app.core.network.control import Control
-from app.core.network.discovery import Discovery
+from app.core.network.discovery import Discovery, address_or_none
 from app.core.network.frame_stream import FrameStream
 from app.core.network.frames import BadFrame
 from app.core.network.host.host import Host
@@ -208,7 +208,7 @@ class Roster:
             await asyncio.sleep(1.0)
 
     async def _speak(self, known: Known, stream: FrameStream, theirs: Hello | None) -> None:
-        here = _address_or_none(known.up.address)
+        here = address_or_none(known.up.address)
         told = (
             exchange.tell(self._discovery.book, known.up.peer_id, here) if self._options.peer_exchange else ()
         )
@@ -233,10 +233,11 @@ class Roster:
         if known is None:
             return
         for text in hello.addresses[:8]:
-            place = _address_or_none(text)
+            place = address_or_none(text)
             if place is not None and place.peer_id in (None, peer_id):
                 self._discovery.book.heard(peer_id, [place], "inbound", self._wall())
         self._discovery.book.connected(peer_id, None, self._wall())
+        self._attach(known, self._enter_dht(peer_id), "dht")
         self._bus.publish(
             events.PeerConnected(
                 peer_id=peer_id,
@@ -245,6 +246,9 @@ class Roster:
                 direction="outbound" if known.up.outbound else "inbound",
             )
         )
+
+    async def _enter_dht(self, peer_id: str) -> None:
+        await self.host.met(peer_id)
 
     def _on_stream(self, link: Link) -> None:
         known = self.known.get(link.peer_id)
@@ -289,10 +293,3 @@ class Roster:
             self.offend(peer_id, Offence.FORGED)
         elif reason is Reason.MALFORMED:
             self.offend(peer_id, Offence.MALFORMED_GOSSIP)
-
-
-def _address_or_none(text: str) -> Address | None:
-    try:
-        return parse_address(text)
-    except BadAddress:
-        return None

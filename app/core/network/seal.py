@@ -143,7 +143,7 @@ class Gossip:
             raise Refused(Reason.FOREIGN) from None
         try:
             signed = self._decode.decode(plain)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise Refused(Reason.MALFORMED) from None
         if len(signed.id) != 16 or not 0 <= signed.milliseconds < 1 << 53 or len(signed.body) > MAX_BODY:
             raise Refused(Reason.MALFORMED)

@@ -68,7 +68,7 @@ def decode_tensor(frame: Frame) -> tuple[NDArray[np.float32], bytes]:
         raise BadFrame("A peer sent another frame where a tensor belongs.")
     try:
         header = _decode(frame.header)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise BadFrame("A tensor's header cannot be read.") from None
     if (header.coding == "q8_0") != (frame.tag is Tag.TENSOR_COMPRESSED):
         raise BadFrame("A tensor's coding does not belong in its kind of frame.")

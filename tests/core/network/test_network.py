@@ -49,6 +49,7 @@ async def test_a_request_is_answered_by_the_peer_it_was_sent_to() -> None:
         assert frame == Frame(Tag.SHARD, b"", bytes(3_000_000))
 
 
+@pytest.mark.slow
 async def test_a_slow_answer_is_acknowledged_and_waited_for() -> None:
     a, b = Node(), Node(acknowledge_timeout=3.0)
     async with a.network, b.network:
@@ -137,6 +138,7 @@ async def test_a_bootstrap_peer_is_dialled_at_start() -> None:
             await settled(lambda: b.knows(a), bool)
 
 
+@pytest.mark.slow
 async def test_another_private_network_stays_apart() -> None:
     a, b = Node(gossip_network_id="family"), Node(gossip_network_id="firm", dial_timeout=2.0)
     async with a.network, b.network:
@@ -159,6 +161,7 @@ async def test_a_lost_connection_is_told_and_made_again() -> None:
         assert (await b.network.request(a.peer_id, Ask(text="back"), Told)).text.startswith("back")
 
 
+@pytest.mark.slow
 async def test_a_peer_that_breaks_the_protocol_is_banned_and_cannot_return() -> None:
     a, b, c = Node(), Node(), Node()
     async with a.network, b.network, c.network:
@@ -201,6 +204,31 @@ async def test_a_gap_in_the_handlers_stops_the_start() -> None:
     a.network._topics._handlers.clear()
     with pytest.raises(UnhandledVariant):
         await a.network.__aenter__()
+
+
+@pytest.mark.slow
+async def test_records_and_providers_are_found_through_the_dht() -> None:
+    a, b, c = Node(), Node(peer_exchange=False), Node(peer_exchange=False)
+    async with a.network, b.network, c.network:
+        await meet(a, b, c)
+        await b.network.put_record("shards/llama", b"1-4")
+        await b.network.provide("llama")
+        record = None
+        async with asyncio.timeout(20):
+            while record is None:
+                record = await c.network.get_record("shards/llama")
+        assert (record.origin, record.data) == (b.network.node_id, b"1-4")
+        assert b.peer_id in await c.network.providers("llama")
+        assert await a.network.get_record("nothing of the kind") is None
+
+
+async def test_a_node_is_reached_over_quic_where_that_is_its_address() -> None:
+    a, b = Node(enable_quic=True), Node(enable_quic=True)
+    async with a.network, b.network:
+        quic = next(str(place) for place in a.network.addresses if place.transport == "quic-v1")
+        await b.network.join(quic)
+        assert "quic-v1" in b.network.peers()[0].address
+        assert (await b.network.request(a.peer_id, Ask(text="over QUIC"), Told)).text.startswith("over QUIC")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from app.core.network.host.dht import Dht
 from app.core.network.host.link import Link
 from app.core.network.host.node import HostOptions, Node
 from app.core.network.host.reports import Gate, Gossiped, GossipRefused, Report
@@ -69,6 +70,33 @@ class Host:
     async def neighbours(self, topic: str) -> int:
         """How many peers this node exchanges a topic's messages with directly."""
         return await self._thread.call(self._node.neighbours, topic)
+
+    async def met(self, peer_id: str) -> None:
+        """Enters a connected peer into the DHT's routing table."""
+        await self._thread.call((await self._dht()).met, peer_id)
+
+    async def refresh(self) -> None:
+        """Looks for nearer peers in the DHT."""
+        await self._thread.call((await self._dht()).refresh)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Stores a signed record."""
+        await self._thread.call((await self._dht()).put, key, value)
+
+    async def get(self, key: str) -> bytes | None:
+        """A signed record, not yet checked against the clock of the asker."""
+        return await self._thread.call((await self._dht()).get, key)
+
+    async def provide(self, name: str) -> bool:
+        """Says in the DHT that this node has what `name` stands for."""
+        return await self._thread.call((await self._dht()).provide, name)
+
+    async def providers(self, name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Who has what `name` stands for: peer ids with their addresses."""
+        return await self._thread.call((await self._dht()).providers, name)
+
+    async def _dht(self) -> Dht:
+        return await self._thread.call(self._node.dht)
 
     def round_trips(self) -> dict[str, float]:
         """Each peer's smoothed round trip in seconds."""

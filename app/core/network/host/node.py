@@ -1,6 +1,7 @@
 """The libp2p node itself, in the Trio thread: listening, dialling, streams, gossip."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -22,6 +23,7 @@ from multiaddr.multiaddr import Multiaddr
 
 from app.core.kernel.errors import NetworkError
 from app.core.network.frames import PROTOCOL
+from app.core.network.host.dht import Dht
 from app.core.network.host.gossip import GossipMesh
 from app.core.network.host.link import Link
 from app.core.network.host.noise import NoiseTransport
@@ -70,6 +72,7 @@ class Node:
         self._swarm: NodeSwarm | None = None
         self._peers: Peers | None = None
         self._mesh: GossipMesh | None = None
+        self._dht: Dht | None = None
 
     async def start(self) -> tuple[str, ...]:
         """Starts to listen; returns the addresses, each naming this node. Raises NetworkError."""
@@ -109,12 +112,14 @@ class Node:
             patience=self._options.heartbeat_patience,
         )
         swarm.register_notifee(self._peers)
+        swarm.admits = self._gate.admits
+        self._dht = Dht(host=host, wall=time.time)
         host.set_stream_handler(TProtocol(PROTOCOL), self._on_stream)
         self._mesh = GossipMesh(
             host=host, gate=self._gate, report=self._report, per_second=self._options.gossip_per_second
         )
         listen = [Multiaddr(text) for text in self._options.listen]
-        async with host.run(listen), self._mesh.run(self._options.topics):
+        async with host.run(listen), self._mesh.run(self._options.topics), self._dht.run():
             started.set()
             await self._stopping.wait()
             with trio.move_on_after(STOP_SECONDS):
@@ -194,6 +199,12 @@ class Node:
     async def neighbours(self, topic: str) -> int:
         assert self._mesh is not None
         return self._mesh.neighbours(topic)
+
+    async def dht(self) -> Dht:
+        """This node's part of the DHT. Raises NetworkError while there is none."""
+        if self._dht is None:
+            raise NetworkError("The network is not running.")
+        return self._dht
 
     def round_trips(self) -> dict[str, float]:
         """Each peer's smoothed round trip in seconds. May be called from any thread."""

@@ -5,6 +5,9 @@ socket, its objects and its slot among the inbound connections: a node stops acc
 `max_connections` visits. And the muxer that was asked for is not the one that is used for Yamux.
 """
 
+from collections.abc import Callable
+from contextvars import ContextVar
+
 import trio
 from libp2p.abc import IMuxedConn, INetConn, IRawConnection, ISecureConn
 from libp2p.custom_types import TMuxerOptions, TProtocol, TSecurityOptions
@@ -27,6 +30,9 @@ from app.core.network.host.private import ProtectedConn
 from app.core.network.host.yamux import YamuxConn
 
 YAMUX = TProtocol("/yamux/1.0.0")
+
+
+may_dial: ContextVar[bool] = ContextVar("may_dial", default=False)
 
 
 class Upgrader(TransportUpgrader):
@@ -56,6 +62,7 @@ class NodeSwarm(Swarm):
     """A swarm whose inbound connections leave nothing behind, under the network's key if it has one."""
 
     private_key: str | None = None
+    admits: Callable[[str], bool] = staticmethod(lambda _: True)
 
     def _init_connection_management(self) -> None:
         super()._init_connection_management()
@@ -90,11 +97,13 @@ class NodeSwarm(Swarm):
         """Whom to dial is decided by the address book; libp2p redials whomever it has heard of."""
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
-        """Refuses: connections come from `dial_addr` alone.
+        """Refuses, but for a task of the DHT: connections come from `dial_addr`.
 
-        libp2p's own services dial whenever they want a stream, and so bring back a peer that was put out.
+        libp2p's other services dial whenever they want a stream, and so bring back a peer that was put out.
         """
-        raise SwarmException(f"The peer {peer_id} is not connected.")
+        if not may_dial.get() or not self.admits(str(peer_id)):
+            raise SwarmException(f"The peer {peer_id} is not connected.")
+        return await super().dial_peer(peer_id)
 
     def _protected(self, raw_conn: IRawConnection) -> IRawConnection:
         return raw_conn if self.private_key is None else ProtectedConn(raw_conn, self.private_key)

@@ -60,6 +60,7 @@ async def test_a_refused_peer_is_put_out() -> None:
         assert not b.of(Up)
 
 
+@pytest.mark.slow
 async def test_members_of_another_private_network_cannot_connect() -> None:
     home, away, public = Peer(network_key=b"h" * 32), Peer(network_key=b"a" * 32), Peer()
     async with Peers(home, Peer(network_key=b"h" * 32), away, public) as (_, second, *_others):
@@ -142,6 +143,7 @@ async def test_a_stream_to_nobody_is_an_error() -> None:
             await a.host.open(NodeKeys(bytes(32)).peer_id)
 
 
+@pytest.mark.slow
 async def test_both_dialling_at_once_end_with_one_connection() -> None:
     async with Peers(Peer(), Peer()) as (a, b):
         await asyncio.gather(a.dial(b), b.dial(a))
@@ -187,6 +189,7 @@ async def tasks_left(a: Peer, b: Peer, *, at_most: int) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_connections_that_end_leave_no_task_behind() -> None:
     async with Peers(Peer(), Peer()) as (a, b):
         before = max(await a.tasks(), await b.tasks())
