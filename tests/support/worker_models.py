@@ -48,6 +48,39 @@ def write_model(path: Path, shape: Shape = Shape(), *, seed: int = 0, poison: bo
     return _written(writer, path)
 
 
+def write_recurrent(path: Path, *, layers: int = 2, context: int = 1024) -> Path:
+    """A random Mamba: its state is of one size however long the sequence, and cannot be cut."""
+    rng, embd, inner, state, rank, conv, vocab = np.random.default_rng(0), 32, 64, 8, 4, 4, 512
+    writer = gguf.GGUFWriter(path, "mamba")
+    _metadata(writer, Shape(layers=layers, embd=embd, ff=0, heads=1, kv_heads=1, context=context), layers)
+    writer.add_ssm_conv_kernel(conv)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_time_step_rank(rank)
+    _vocabulary(writer, vocab)
+
+    def add(name: str, *size: int, scale: float = 0.3) -> None:
+        writer.add_tensor(name, rng.standard_normal(size, np.float32) * np.float32(scale))
+
+    add("token_embd.weight", vocab, embd, scale=1.0)
+    for layer in range(layers):
+        block = f"blk.{layer}"
+        writer.add_tensor(f"{block}.attn_norm.weight", np.ones(embd, np.float32))
+        add(f"{block}.ssm_in.weight", 2 * inner, embd)
+        add(f"{block}.ssm_conv1d.weight", inner, conv)
+        add(f"{block}.ssm_conv1d.bias", inner)
+        add(f"{block}.ssm_x.weight", rank + 2 * state, inner)
+        add(f"{block}.ssm_dt.weight", inner, rank)
+        add(f"{block}.ssm_dt.bias", inner)
+        decay = -np.exp(rng.standard_normal((inner, state), np.float32))
+        writer.add_tensor(f"{block}.ssm_a", decay)
+        add(f"{block}.ssm_d", inner)
+        add(f"{block}.ssm_out.weight", embd, inner)
+    writer.add_tensor("output_norm.weight", np.ones(embd, np.float32))
+    add("output.weight", vocab, embd)
+    return _written(writer, path)
+
+
 def write_encoder(path: Path, *, pooling: int = 2, context: int = 64) -> Path:
     """A random BERT of one layer that declares `pooling` (llama.cpp's number; 2 takes the first token's)."""
     rng, embd, ff = np.random.default_rng(0), 32, 48

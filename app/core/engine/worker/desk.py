@@ -64,7 +64,7 @@ class Desk:
         self._cache = PrefixCache(
             context,
             limit=self._load.prefix_cache_bytes,
-            exact=window.exact_rollback and not runtime.model.n_swa,
+            exact=window.exact_rollback and not runtime.model.n_swa and not runtime.model.recurrent,
         )
         self._generator = Generator(
             model=runtime.model, context=context, cache=self._cache, load=self._load, link=self._link

@@ -208,7 +208,7 @@ class Forwarder:
         slot = self._sequences[sequence]
         if position == 0:
             self._context.remove(slot)
-        elif not self._window.exact_rollback:
+        elif self._model.recurrent or not self._window.exact_rollback:
             raise Unsupported("This model's state cannot be rolled back; start the sequence again.")
         elif not self._context.remove(slot, position) or not self._still_exact(slot, position):
             self.end(sequence)

@@ -36,7 +36,7 @@ from app.core.kernel.generation import (
     ToolChoice,
 )
 from tests.support.worker_client import Worker, whole
-from tests.support.worker_models import Shape, write_encoder, write_model
+from tests.support.worker_models import Shape, write_encoder, write_model, write_recurrent
 
 LONG = [1, *(300 + i % 200 for i in range(200))]
 
@@ -144,6 +144,28 @@ def test_a_model_whose_state_cannot_be_cut_reuses_whole_snapshots_only(model: Pa
         assert warm.started.cached_tokens == 192
         assert warm.tokens() == cold.tokens()
         assert worker.generate([*LONG[:150], 7, 8], max_tokens=1).started.cached_tokens == 0
+
+
+def test_a_recurrent_model_generates_forks_and_is_cached_as_a_whole(tmp_path: Path) -> None:
+    window = whole(write_recurrent(tmp_path / "mamba.gguf"), "mamba", 2)
+    with Worker() as worker:
+        worker.load(window)
+        cold = worker.generate(LONG, max_tokens=8, ignore_eos=True)
+        assert cold.failed is None
+        warm = worker.generate(LONG, max_tokens=8, ignore_eos=True)
+        assert warm.started.cached_tokens == 192
+        assert warm.tokens() == cold.tokens()
+        forked = worker.generate(LONG, n=3, max_tokens=8, ignore_eos=True)
+        assert [forked.tokens(choice) for choice in range(3)] == [cold.tokens()] * 3
+        prompts = [[1, *range(300 + i, 340 + i)] for i in range(4)]
+        alone = [
+            worker.generate(prompt, max_tokens=4 * i + 3, ignore_eos=True).tokens()
+            for i, prompt in enumerate(prompts)
+        ]
+        requests = [
+            worker.start(prompt, max_tokens=4 * i + 3, ignore_eos=True) for i, prompt in enumerate(prompts)
+        ]
+        assert [answer.tokens() for answer in worker.collect(*requests)] == alone
 
 
 def test_the_cache_stays_within_its_bound(model: Path) -> None:

@@ -30,6 +30,7 @@ class Model:
         self.size_bytes: int = L.llama_model_size(pointer)
         self.trained_context: int = L.llama_model_n_ctx_train(pointer)
         self.has_encoder: bool = L.llama_model_has_encoder(pointer)
+        self.recurrent: bool = L.llama_model_is_recurrent(pointer) or L.llama_model_is_hybrid(pointer)
         self._pieces: dict[tuple[int, bool], bytes] = {}
 
     @classmethod
