@@ -22,6 +22,7 @@ from app.core.kernel.errors import (
 )
 from app.core.kernel.events import EventBus, ModelsChanged, Notice
 from app.core.models import importing, store
+from app.core.models.gguf.reader import read_header
 from app.core.models.library import Library
 from app.core.models.local import Local
 from app.core.models.manifest import decode, encode
@@ -419,6 +420,31 @@ async def test_opening_the_same_window_again_writes_nothing(tmp_path: Path, sour
 def identity(file: str) -> tuple[int, int]:
     stat = Path(file).stat()
     return stat.st_ino, stat.st_mtime_ns
+
+
+def window_of(file: str) -> str | None:
+    return read_header(Path(file)).metadata.text("swarm.window")
+
+
+async def test_a_window_that_is_being_loaded_keeps_its_headers(tmp_path: Path, source: Path) -> None:
+    async with library_at(tmp_path / "models") as library:
+        model = (await library.import_file(source)).id
+        async with library.opened(model, 0, 3) as window:
+            other = asyncio.create_task(library.window(model))
+            await asyncio.sleep(0.05)
+            assert not other.done()
+            assert {window_of(file) for file in window.files} == {"0-3-tokens"}
+        assert {window_of(file) for file in (await other).files} == {"home"}
+
+
+async def test_released_windows_leave_only_the_shards(tmp_path: Path, source: Path) -> None:
+    root = tmp_path / "models"
+    async with library_at(root) as library:
+        model = (await library.import_file(source)).id
+        await library.window(model, 2, 5)
+        await library.release(model)
+        assert not (root / model / store.WINDOWS).exists()
+        assert (await library.window(model, 2, 5)).first == 2
 
 
 async def test_data_never_changes_however_windows_are_opened(tmp_path: Path, source: Path) -> None:
