@@ -333,6 +333,13 @@ def test_an_invalid_grammar_is_refused_and_the_worker_goes_on(worker: Worker) ->
     assert worker.generate("abc").failed is None
 
 
+def test_a_grammar_whose_states_double_with_every_character_is_given_up(worker: Worker) -> None:
+    doubling = Gbnf('root ::= "a" root "b" | "a" root "c" | "d"')
+    answer = worker.generate("abc", grammar=doubling, logit_bias={259: 1000.0}, max_tokens=400)
+    assert answer.failed.code == "invalid_grammar"
+    assert worker.generate("abc").failed is None
+
+
 def test_a_conversation_is_rendered_with_the_models_template(worker: Worker) -> None:
     prompt = ChatPrompt(messages=(Message(role="user", content="hi"),))
     worker.send(Tokenize(request=worker.number(), prompt=prompt))
