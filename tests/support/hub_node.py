@@ -66,7 +66,7 @@ async def ended(hub: Hub, download: Download) -> Download:
     """The download as soon as it is done, failed or paused."""
     while True:
         current = hub.downloads.find(download.id)
-        if current.state not in {"queued", "running"}:
+        if current.state not in {"queued", "running"} and not current.phase:
             return current
         await asyncio.sleep(0.01)
 

@@ -5,6 +5,7 @@ its CDN. `faults` are applied to requests for contents, one after the other, eac
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -274,10 +275,12 @@ class HubServer:
         await response.prepare(request)
         end = len(body) if fault.truncate is None else min(fault.truncate, len(body))
         end = end if fault.stall is None else min(fault.stall, end)
-        await self._write(response, body[:end])
+        with contextlib.suppress(ConnectionResetError):
+            await self._write(response, body[:end])
         if fault.stall is not None:
             await self._released.wait()
-        if fault.truncate is not None and request.transport is not None:
+        broken = fault.truncate is not None or fault.stall is not None
+        if broken and request.transport is not None:
             request.transport.close()
         return response
 
