@@ -12,7 +12,6 @@ import difflib
 import random
 import time
 import tomllib
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,11 +172,19 @@ def show(scores: dict[str, Score]) -> None:
             print(f"    sure >= {threshold}: answers {share:.2f}, of which right {correct:.3f}")
 
 
+def show_worded(scores: dict[str, Score]) -> None:
+    """The same, and the two kinds together."""
+    show(scores)
+    asked, right = (sum(getattr(score, name) for score in scores.values()) for name in ("asked", "right"))
+    print(f"worded, all: {right} of {asked}, {right / asked:.3f}")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "resources" / "guide.gguf")
     parser.add_argument("--wordings", type=Path, default=ROOT / "tests" / "tools" / "guide" / "wordings.toml")
     parser.add_argument("--per-intent", type=int, default=3)
+    parser.add_argument("--only", choices=("combinations", "worded"))
     parser.add_argument("--ask", help="ask this one question instead")
     return parser.parse_args()
 
@@ -190,14 +197,10 @@ def main() -> None:
         print(f"{reply.text}\n({reply.sure:.2f})")
         return
     began = time.monotonic()
-    show(judge(guide, held_out_cases(options.per_intent)))
-    if options.wordings.exists():
-        scores = judge(guide, worded_cases(options.wordings))
-        show(scores)
-        total = Counter(
-            asked=sum(s.asked for s in scores.values()), right=sum(s.right for s in scores.values())
-        )
-        print(f"worded, all: {total['right']} of {total['asked']}, {total['right'] / total['asked']:.3f}")
+    if options.only != "worded":
+        show(judge(guide, held_out_cases(options.per_intent)))
+    if options.only != "combinations":
+        show_worded(judge(guide, worded_cases(options.wordings)))
     print(f"{time.monotonic() - began:.0f} seconds, {options.model.stat().st_size / 1e6:.2f} MB")
 
 

@@ -35,6 +35,8 @@ class Plan:
         Stage(400, 1400, warm=60),
         Stage(172, 500, peak=0.8),
         Stage(130, 130, peak=0.5925, warm=1, fresh=False),
+        Stage(100, 100, peak=0.4, warm=1, fresh=False),
+        Stage(80, 80, peak=0.4, warm=1, fresh=False),
     )
     dialogues: int = 110_000
     rows: int = 8
