@@ -156,7 +156,7 @@ class Node:
         if path is None:
             return
         try:
-            self._default_model = (await library.import_file(path)).id
+            self._default_model = (await library.ensure_file(path)).id
         except SwarmError as error:
             self._warn(f"The model {path} cannot be used: {error}")
 

@@ -243,16 +243,34 @@ class Library:
     async def ensure_builtin(self, path: Path) -> ModelEntry:
         """The built-in demonstration model, imported from `path` unless it is here. Cheap if it is."""
         known = next((model for model in self._models.values() if model.local.builtin), None)
-        with disk_errors(f"read {path.name}"):
-            stamp = await asyncio.to_thread(importing.file_stamp, path)
+        stamp = await self._stamp(path)
         if known is not None and known.complete and known.local.stamp == stamp:
             return describe(known)
         if known is not None:
             await self.remove(known.id)
         entry = await self.import_file(path, name=BUILTIN_ID)
+        return await self._note_origin(entry, stamp, builtin=True, name=BUILTIN_NAME)
+
+    async def ensure_file(self, path: Path) -> ModelEntry:
+        """The model of the GGUF at `path`, imported unless it came from there unchanged. Cheap if it did."""
+        stamp = f"{path.absolute()} {await self._stamp(path)}"
+        known = next((model for model in self._models.values() if model.local.stamp == stamp), None)
+        if known is not None and known.complete:
+            return describe(known)
+        entry = await self.import_file(path)
+        return entry if entry.builtin else await self._note_origin(entry, stamp)
+
+    async def _stamp(self, path: Path) -> str:
+        with disk_errors(f"read {path.name}"):
+            return await asyncio.to_thread(importing.file_stamp, path)
+
+    async def _note_origin(
+        self, entry: ModelEntry, stamp: str, *, builtin: bool = False, name: str = ""
+    ) -> ModelEntry:
         model = self._models[entry.id]
-        model.local.builtin, model.local.name, model.local.stamp = True, BUILTIN_NAME, stamp
-        await self._locked(model, partial(save_local, model.folder, model.local))
+        local = model.local
+        local.stamp, local.builtin, local.name = stamp, local.builtin or builtin, name or local.name
+        await self._locked(model, partial(save_local, model.folder, local))
         return describe(model)
 
     async def _run_import(

@@ -14,7 +14,8 @@ MAX_LOCAL_BYTES: Final = 16 << 20
 class Local(msgspec.Struct, kw_only=True):
     """`created` in unix seconds. `modified` maps shard files to the mtime (ns) that belongs to proven data.
 
-    `stamp` is size and mtime of the file that a built-in model came from. `locked` shards are never removed
+    `stamp` tells whether the file that a built-in or configured model came from is still
+    the same. `locked` shards are never removed
     to make room. `quarantined` maps shard files to what was wrong.
     """
 

@@ -498,3 +498,26 @@ async def test_the_builtin_model_is_imported_once_and_again_when_it_changes(
         newer = plain_llama(source, seed=2)
         assert (await library.ensure_builtin(newer)).root != entry.root
         assert [model.id for model in library.models()] == ["swarmllm-guide"]
+
+
+async def test_a_configured_file_is_imported_once_and_again_when_it_changes(
+    tmp_path: Path, source: Path
+) -> None:
+    root = tmp_path / "models"
+    async with library_at(root) as library:
+        entry = await library.ensure_file(source)
+    async with library_at(root) as library:
+        created = library.find(entry.id).created
+        assert (await library.ensure_file(source)).created == created
+        plain_llama(source, seed=3)
+        assert (await library.ensure_file(source)).root != entry.root
+
+
+async def test_a_configured_file_that_is_the_builtin_model_leaves_it_builtin(
+    tmp_path: Path, source: Path
+) -> None:
+    root = tmp_path / "models"
+    async with library_at(root) as library:
+        entry = await library.ensure_builtin(source)
+        assert await library.ensure_file(source) == entry
+        assert await library.ensure_builtin(source) == entry
