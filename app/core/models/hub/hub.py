@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -31,6 +32,7 @@ from app.core.models.names import model_id
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 MAX_QUERY: Final = 256
 MAX_FOUND: Final = 50
+LONGEST_ANSWER_WAIT: Final = 15.0
 _AT_ONCE: Final = 6
 
 
@@ -89,7 +91,10 @@ class Hub:
         self._nodes = nodes
         self._patience = patience or Patience()
         self._client = HubClient(
-            endpoint=options.endpoint, token=token, patience=self._patience, silence=silence
+            endpoint=options.endpoint,
+            token=token,
+            patience=replace(self._patience, longest=LONGEST_ANSWER_WAIT),
+            silence=silence,
         )
         means = Means(
             client=self._client,
