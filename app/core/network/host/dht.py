@@ -22,6 +22,7 @@ from app.core.network.records import NAMESPACE, newest, read_record
 
 log: Final = logging.getLogger(__name__)
 LOOKUP_SECONDS: Final = 20.0
+IDENTIFY_SECONDS: Final = 5
 
 
 class RecordValidator(Validator):
@@ -53,12 +54,19 @@ class Dht:
             may_dial.set(False)
             yield
 
-    async def met(self, peer_id: str) -> None:
-        """Enters a connected peer into the routing table, if it takes part."""
-        try:
-            await self._dht.add_peer(ID.from_base58(peer_id))
-        except Exception as error:
-            log.debug("The peer %s is not in the DHT: %r", peer_id, error)
+    async def met(self, peer_id: str) -> bool:
+        """Enters a connected peer into the routing table; whether it takes part.
+
+        That is known once the peer has identified itself, so it is tried for a few seconds.
+        """
+        for _ in range(IDENTIFY_SECONDS):
+            try:
+                if await self._dht.add_peer(ID.from_base58(peer_id)):
+                    return True
+            except Exception as error:
+                log.debug("The peer %s is not yet in the DHT: %r", peer_id, error)
+            await trio.sleep(1.0)
+        return False
 
     async def refresh(self) -> None:
         """Looks for nearer peers."""

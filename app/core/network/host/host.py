@@ -71,9 +71,9 @@ class Host:
         """How many peers this node exchanges a topic's messages with directly."""
         return await self._thread.call(self._node.neighbours, topic)
 
-    async def met(self, peer_id: str) -> None:
-        """Enters a connected peer into the DHT's routing table."""
-        await self._thread.call((await self._dht()).met, peer_id)
+    async def met(self, peer_id: str) -> bool:
+        """Enters a connected peer into the DHT's routing table; whether it takes part."""
+        return await self._thread.call((await self._dht()).met, peer_id)
 
     async def refresh(self) -> None:
         """Looks for nearer peers in the DHT."""
