@@ -125,6 +125,23 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HubSettings:
+    """The Hugging Face hub that models are found on and downloaded from."""
+
+    endpoint: str = option("", "Address of the hub. Empty: HF_ENDPOINT, else https://huggingface.co.")
+    max_concurrent_downloads: int = option(
+        3, "Downloads that run at the same time; others wait in line.", minimum=1, maximum=16
+    )
+    connections: int = option(4, "Connections of one download.", minimum=1, maximum=16)
+    max_download_mbps: int = option(
+        0,
+        "Megabits a second that all downloads may take together. 0: no limit.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """What is logged, and where."""
 
@@ -154,6 +171,7 @@ class Settings:
     api: ApiSettings = field(default_factory=ApiSettings)
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     ui: UiSettings = field(default_factory=UiSettings)
 
