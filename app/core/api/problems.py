@@ -71,6 +71,7 @@ STATUS: Final[dict[type[errors.SwarmError], int]] = {
     errors.ConfigError: 400,
     errors.StorageError: 500,
     errors.DiskFull: 507,
+    errors.AccessDenied: 403,
     errors.NetworkError: 502,
     errors.SwarmError: 500,
     Unauthorized: 401,

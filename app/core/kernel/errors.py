@@ -118,6 +118,12 @@ class SecretsError(SwarmError):
     code = "secrets_error"
 
 
+class AccessDenied(SwarmError):
+    """Somebody else's server wants an access token, or its conditions accepted."""
+
+    code = "access_denied"
+
+
 class NetworkError(SwarmError):
     """A peer or a server could not be reached or broke off."""
 
