@@ -5,7 +5,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ async def hub_at(
     url: str,
     *,
     token: str | None = None,
+    token_source: Callable[[], Awaitable[str | None]] | None = None,
     max_disk_mb: int = 0,
     silence: float = 5.0,
     patience: Patience | None = None,
@@ -51,7 +52,7 @@ async def hub_at(
             library=library,
             bus=bus,
             options=HubOptions(endpoint=url, **given),
-            token=give_token,
+            token=token_source or give_token,
             running=lambda: Running(memory=memory, context=512, slots=2),
             node_id="ab" * 32,
             nodes=lambda: nodes,

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from app.core.api.admin.hub import AdminHub
 from app.core.api.admin.models import AdminModels
 from app.core.api.admin.node import AdminNode
 from app.core.api.body import MAX_BODY
@@ -44,11 +45,11 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is, `config` the effective options (rows of any plain type); `shutdown`
-    starts the node's end and returns at once. Without the two their endpoints do not exist. `clock` is
-    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Web pages of
-    `allowed_origins` (e.g. "app://obsidian.md") may call the API, with its key. Entering raises ConfigError
-    where the port is taken.
+    `status` tells how the node is, `hub` are the endpoints of the hub, `config` gives the effective options
+    (rows of any plain type); `shutdown` starts the node's end and returns at once. Without these three
+    their endpoints do not exist. `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
+    bounds the open connections. Web pages of `allowed_origins` (e.g. "app://obsidian.md") may call the API,
+    with its key. Entering raises ConfigError where the port is taken.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ApiServer:
         session_token: str,
         bus: EventBus,
         status: Callable[[], NodeStatus],
+        hub: AdminHub | None = None,
         config: Callable[[], Iterable[Any]] | None = None,
         shutdown: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -98,6 +100,7 @@ class ApiServer:
                 config=config,
                 shutdown=shutdown,
             ).routes(),
+            *(hub.routes() if hub else ()),
         ]
         self._runner: web.AppRunner | None = None
         self._connections: Connections | None = None

@@ -17,10 +17,9 @@ import msgspec
 from yarl import URL
 
 from app import __version__
-from app.core.kernel.errors import InvalidRequest, NetworkError, NotFound
+from app.core.kernel.errors import AccessDenied, InvalidRequest, NetworkError, NotFound
 from app.core.models.hub.answers import HubFile, HubRepo, RepoAnswer, license_of
 from app.core.models.hub.failures import (
-    AccessDenied,
     Moved,
     Patience,
     Unreliable,

@@ -10,16 +10,10 @@ from typing import TypeVar
 
 import aiohttp
 
-from app.core.kernel.errors import InvalidRequest, NetworkError
+from app.core.kernel.errors import NetworkError
 from app.core.kernel.units import human_seconds
 
 T = TypeVar("T")
-
-
-class AccessDenied(InvalidRequest):
-    """The repository wants a token, or its licence accepted."""
-
-    code = "access_denied"
 
 
 class Unreliable(NetworkError):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.core.kernel.errors import DiskFull, InvalidRequest, NotFound
+from app.core.kernel.errors import AccessDenied, DiskFull, InvalidRequest, NotFound
 from app.core.kernel.events import EventBus
 from app.core.models.hub.downloads import FOLDER
-from app.core.models.hub.failures import AccessDenied, Patience
+from app.core.models.hub.failures import Patience
 from tests.support.gguf_library import reraise
 from tests.support.hub_node import FILE, REPO, ended, hub_at, noted, until_bytes
 from tests.support.hub_server import TOKEN, Fault, HubServer, Repo

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.kernel.errors import BadModelFile, InvalidRequest, NetworkError, NotFound
+from app.core.kernel.errors import AccessDenied, BadModelFile, InvalidRequest, NetworkError, NotFound
 from app.core.models.hub.answers import HubFile
-from app.core.models.hub.failures import AccessDenied
 from app.core.models.hub.variants import recommend, variants_of
 from tests.support.hub_node import FILE, REPO, ended, hub_at
 from tests.support.hub_server import Fault, HubServer, Repo
