@@ -9,6 +9,7 @@ import msgspec
 
 from app.core.kernel.events import EventBus
 from app.core.network import events, topics
+from app.core.network.cache import Database
 from app.core.network.frame_stream import FrameStream
 from app.core.network.frames import Frame, Tag
 from app.core.network.network import Network
@@ -43,28 +44,6 @@ class News(msgspec.Struct, frozen=True, kw_only=True, tag="test_news"):
     number: int
 
 
-class MemoryDatabase:
-    """The three calls of the storage that the network uses, over sqlite in memory."""
-
-    def __init__(self) -> None:
-        import sqlite3
-
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-
-    async def execute(self, sql: str, params: Sequence[Any] = (), /) -> int:
-        return self._connection.execute(sql, params).rowcount
-
-    async def fetch(self, sql: str, params: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql, params).fetchall()
-
-    async def transaction(self, statements: Sequence[tuple[str, Sequence[Any]]], /) -> None:
-        for sql, params in statements:
-            self._connection.execute(sql, params)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
 class Node:
     """A network with a few services, and what was published on its bus."""
 
@@ -72,7 +51,7 @@ class Node:
         self,
         *,
         seed: bytes | None = None,
-        database: MemoryDatabase | None = None,
+        database: Database | None = None,
         hosts: Sequence[str] = ("127.0.0.1",),
         **options: Any,
     ) -> None:

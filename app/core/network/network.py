@@ -145,13 +145,14 @@ class Network:
         self._topics.check()
         await self._discovery.load()
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._tasks.stop)
             host = await stack.enter_async_context(
                 Host(options=self._host_options(), gate=self._gate, on_report=self._roster.on_report)
             )
-            stack.push_async_callback(self._tasks.stop)
             addresses = advertised(host.listening, self._hosts())
             self._roster.attach(host, addresses)
             stack.callback(self._roster.detach)
+            stack.push_async_callback(self._tasks.stop)
             interfaces = lan_hosts(addresses)
             if self._options.enable_mdns and interfaces:
                 await stack.enter_async_context(self._mdns(addresses, interfaces))

@@ -1,6 +1,7 @@
 """The peers that are connected, and what comes in from them."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -138,7 +139,8 @@ class Roster:
             self._tasks.spawn(self._put_out(peer_id), "ban")
 
     async def _put_out(self, peer_id: str) -> None:
-        await self.host.disconnect(peer_id)
+        with contextlib.suppress(NetworkError):
+            await self.host.disconnect(peer_id)
 
     def on_report(self, report: Report) -> None:
         match report:
@@ -248,7 +250,8 @@ class Roster:
         )
 
     async def _enter_dht(self, peer_id: str) -> None:
-        await self.host.met(peer_id)
+        with contextlib.suppress(NetworkError):
+            await self.host.met(peer_id)
 
     def _on_stream(self, link: Link) -> None:
         known = self.known.get(link.peer_id)

@@ -1,5 +1,8 @@
 """mDNS records, own addresses, the saved peers and the registry of services."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -13,7 +16,15 @@ from app.core.network.keys import NodeKeys
 from app.core.network.mdns import from_text, service_type, to_text
 from app.core.network.messages import Hello
 from app.core.network.services import Services
-from tests.support.network_nodes import Ask, Echo, MemoryDatabase
+from app.core.storage.database import Database
+from tests.support.network_nodes import Ask, Echo
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(tmp_path / "node.db", on_rebuilt=lambda _: None) as opened:
+        yield opened
+
 
 PEERS = [NodeKeys(bytes([n]) * 32).peer_id for n in range(1, 30)]
 PLACES = [Address("ip4", f"192.168.1.{n}", "tcp", 8810, PEERS[0]) for n in range(5)]
@@ -48,8 +59,7 @@ def test_this_machine_has_a_loopback_address() -> None:
     assert own_hosts()[-1].startswith("127.")
 
 
-async def test_the_best_peers_are_saved_and_loaded() -> None:
-    database = MemoryDatabase()
+async def test_the_best_peers_are_saved_and_loaded(database: Database) -> None:
     cache = PeerCache(database=database, limit=5)
     book = AddressBook(own="", uniform=lambda: 1.0)
     assert await cache.load(book, 0.0) == 0
@@ -61,11 +71,9 @@ async def test_the_best_peers_are_saved_and_loaded() -> None:
     again = AddressBook(own="", uniform=lambda: 1.0)
     assert await cache.load(again, 100.0) == 5
     assert [entry.peer_id for entry in again.best(9)] == PEERS[9:4:-1]
-    database.close()
 
 
-async def test_a_damaged_row_is_passed_over() -> None:
-    database = MemoryDatabase()
+async def test_a_damaged_row_is_passed_over(database: Database) -> None:
     cache = PeerCache(database=database, limit=5)
     book = AddressBook(own="", uniform=lambda: 1.0)
     await cache.load(book, 0.0)
@@ -73,7 +81,6 @@ async def test_a_damaged_row_is_passed_over() -> None:
         await database.execute("INSERT OR REPLACE INTO network_peers VALUES (?, ?, 1)", (PEERS[0], addresses))
         await cache.load(book, 0.0)
     assert len(book) == 0
-    database.close()
 
 
 async def _nothing(*_: object) -> msgspec.Struct:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ from app.core.network.calls import NoAnswer
 from app.core.network.frames import Frame, Tag
 from app.core.network.host.link import StreamClosed
 from app.core.network.topics import UnhandledVariant
+from app.core.storage.database import Database
 from tests.support.network_hosts import settled
-from tests.support.network_nodes import Ask, Echo, GetBytes, MemoryDatabase, News, Node, Told
+from tests.support.network_nodes import Ask, Echo, GetBytes, News, Node, Told
 
 
 async def meet(*nodes: Node) -> None:
@@ -117,17 +119,15 @@ async def test_peer_exchange_brings_the_third_node_in() -> None:
         await settled(lambda: c.knows(a, b) and b.knows(a, c), bool)
 
 
-async def test_a_node_returns_to_its_peers_after_a_restart() -> None:
-    database, seed = MemoryDatabase(), os.urandom(32)
-    a = Node()
-    async with a.network:
+async def test_a_node_returns_to_its_peers_after_a_restart(tmp_path: Path) -> None:
+    a, seed = Node(), os.urandom(32)
+    async with a.network, Database(tmp_path / "node.db", on_rebuilt=lambda _: None) as database:
         first = Node(seed=seed, database=database)
         async with first.network:
             await meet(a, first)
         again = Node(seed=seed, database=database)
         async with again.network:
             await settled(lambda: again.knows(a), bool)
-    database.close()
 
 
 async def test_a_bootstrap_peer_is_dialled_at_start() -> None:
