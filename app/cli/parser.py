@@ -74,7 +74,7 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-name", metavar="NAME", default="auto", help="model to chat with")
     parser.add_argument("--system", metavar="TEXT", help="system prompt")
     parser.add_argument("--max-tokens", metavar="N", type=_positive, help="most tokens of an answer")
-    parser.add_argument("--temperature", metavar="F", type=_temperature, default=0.7, help="0 to 2 (0.7)")
+    parser.add_argument("--temperature", metavar="F", type=_temperature, help="0 to 2 (the model's own)")
     parser.add_argument(
         "--history", metavar="FILE", type=Path, help="keep the conversation in FILE and go on with it"
     )

@@ -5,6 +5,7 @@ Works on any asyncio loop, Qt's included. Every failure is a ClientError.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import aiohttp
 import msgspec
 
 from app.client.errors import ClientError, bad_answer, connection_lost, error_in, not_running, timed_out
+from app.client.hub import Hub
 from app.client.sse import EventReader
 from app.client.streams import END, deltas, import_step
 from app.client.types import ConfigRow, Delta, Message, Model, Options, Stats, Status, StoredModel
@@ -90,6 +92,11 @@ class Client:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+
+    @property
+    def hub(self) -> Hub:
+        """Models of a Hugging Face hub, and the downloads."""
+        return Hub(partial(self._call, patience=self._patient()))
 
     async def status(self) -> Status:
         return await self._call("GET", "/v1/status", Status)

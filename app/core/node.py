@@ -15,16 +15,22 @@ from typing import Self
 import msgspec
 
 from app import __version__
+from app.core.api.admin.hub import AdminHub
 from app.core.api.server import ApiServer
 from app.core.api.status import NodeStatus
 from app.core.config.load import LoadedSettings
 from app.core.engine.engine import Engine
-from app.core.engine.limits import EngineLimits
+from app.core.engine.limits import EngineLimits, usable_memory
+from app.core.engine.machine import Machine
 from app.core.identity.keys import NodeKey, load_api_key, load_node_key
 from app.core.identity.opening import open_secrets
+from app.core.identity.secrets import Secrets
 from app.core.kernel.errors import SwarmError
 from app.core.kernel.events import EventBus, Notice
 from app.core.kernel.units import MIB
+from app.core.models.hub.hub import Hub, HubOptions, endpoint_of
+from app.core.models.hub.probe import Running
+from app.core.models.hub.token import HubToken
 from app.core.models.library import Library
 from app.core.storage.data_dir import DataDir
 from app.core.storage.database import Database
@@ -102,12 +108,15 @@ class Node:
         data = parts.enter_context(DataDir(settings.node.data_dir))
         await parts.enter_async_context(Database(data.database, on_rebuilt=self._database_rebuilt))
         self._subsystems["storage"] = True
-        key, api_key = await self._identity(data.path)
+        secrets = await self._secrets(data.path)
+        key, api_key = await self._identity(secrets)
         library = await parts.enter_async_context(self._library(data))
         await self._add_models(library)
         self._subsystems["models"] = True
         engine = await parts.enter_async_context(self._engine())
         self._subsystems["engine"] = True
+        token = HubToken(secrets=secrets, environ=self._environ)
+        hub = await parts.enter_async_context(self._hub(data, library, engine, key, token))
         router = self._router(engine, library)
         self._subsystems["inference_router"] = True
         api = ApiServer(
@@ -119,6 +128,7 @@ class Node:
             session_token=self.session_token,
             bus=self.bus,
             status=lambda: self._status(key),
+            hub=AdminHub(hub=hub, token=token),
             config=self._loaded.rows,
             shutdown=self.stop,
         )
@@ -128,11 +138,14 @@ class Node:
         parts.callback(_forget_runtime, data.runtime)
         self._write_runtime(data.runtime)
 
-    async def _identity(self, data_dir: Path) -> tuple[NodeKey, str]:
+    async def _secrets(self, data_dir: Path) -> Secrets:
         secrets = await open_secrets(data_dir, self._environ)
         if secrets.warning:
             self._warn(secrets.warning)
         self.secrets_backend = secrets.backend
+        return secrets
+
+    async def _identity(self, secrets: Secrets) -> tuple[NodeKey, str]:
         key = await load_node_key(secrets)
         configured = self._loaded.settings.api.api_key
         return key, configured or await load_api_key(secrets)
@@ -160,9 +173,36 @@ class Node:
         except SwarmError as error:
             self._warn(f"The model {path} cannot be used: {error}")
 
-    def _engine(self) -> Engine:
+    def _hub(self, data: DataDir, library: Library, engine: Engine, key: NodeKey, token: HubToken) -> Hub:
+        settings, machine = self._loaded.settings, Machine()
+
+        def running() -> Running:
+            taken = sum(model.memory_bytes for model in engine.loaded())
+            free = machine.available_memory(mapped=0) + taken
+            memory = usable_memory(self._limits(), available_bytes=free, used_by_workers=0)
+            return Running(memory=memory, context=settings.inference.context_tokens, slots=1)
+
+        options = HubOptions(
+            endpoint=endpoint_of(settings.hub.endpoint, self._environ),
+            connections=settings.hub.connections,
+            at_once=settings.hub.max_concurrent_downloads,
+            bytes_per_second=settings.hub.max_download_mbps * 125_000,
+            shard_size_mb=settings.model.shard_size_mb,
+        )
+        return Hub(
+            root=data.models,
+            library=library,
+            bus=self.bus,
+            options=options,
+            token=token.get,
+            running=running,
+            node_id=key.node_id,
+            nodes=lambda: 1,
+        )
+
+    def _limits(self) -> EngineLimits:
         inference, resources = self._loaded.settings.inference, self._loaded.settings.resources
-        limits = EngineLimits(
+        return EngineLimits(
             max_memory=resources.max_ram_mb * MIB,
             context_tokens=inference.context_tokens,
             slots=inference.slots,
@@ -172,8 +212,10 @@ class Node:
             prefix_cache_bytes=inference.prefix_cache_mb * MIB if inference.prefix_cache_enabled else 0,
             idle_seconds=inference.model_idle_seconds,
         )
+
+    def _engine(self) -> Engine:
         return Engine(
-            limits=limits,
+            limits=self._limits(),
             bus=self.bus,
             worker_command=self._worker_command,
             clock=time.monotonic,

@@ -21,9 +21,6 @@ from app.ui.backend import (
 
 _GUIDE = "swarmllm-guide"
 
-GUIDE_TEMPERATURE = 0.0
-"""The built-in model is too small to be sampled from: it loses the thread, greedily it does not."""
-
 
 class NodeBackend:
     """`client` is entered and closed by the caller."""
@@ -43,9 +40,7 @@ class NodeBackend:
         self, *, model: str, said: Sequence[Said], session: str
     ) -> AsyncGenerator[AnswerPart, None]:
         messages = [Message(cast(Literal["user", "assistant"], turn.role), turn.content) for turn in said]
-        temperature = GUIDE_TEMPERATURE if model == _GUIDE else None
-        options = Options(session_id=session, temperature=temperature)
-        stream = self._client.chat(messages, model=model, options=options)
+        stream = self._client.chat(messages, model=model, options=Options(session_id=session))
         finish = "stop"
         with _spoken():
             async with aclosing(stream) as deltas:

@@ -42,12 +42,11 @@ async def test_a_node_that_is_gone_is_a_sentence() -> None:
             await NodeBackend(client).state()
 
 
-async def test_the_guide_is_asked_greedily_and_other_models_as_the_node_likes() -> None:
+async def test_the_temperature_is_left_to_the_model() -> None:
     async with ScriptedApi(ApiScript()) as api, Client(api.url, TOKEN) as client:
-        for model in ("swarmllm-guide", "other"):
-            said = [Said(role="user", content="?")]
-            async for _ in NodeBackend(client).answer(model=model, said=said, session="s"):
-                pass
-    guide, other = api.script.seen
-    assert guide["temperature"] == 0
-    assert "temperature" not in other
+        async for _ in NodeBackend(client).answer(
+            model="other", said=[Said(role="user", content="?")], session="s"
+        ):
+            pass
+    (seen,) = api.script.seen
+    assert "temperature" not in seen

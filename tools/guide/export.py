@@ -52,6 +52,8 @@ def _describe(writer: GGUFWriter) -> None:
     writer.add_license("Apache-2.0")
     writer.add_languages(["en"])
     writer.add_tags(["demonstration", "built-in"])
+    # So small a model loses the thread when its answers are sampled.
+    writer.add_float32("general.sampling.temp", 0.0)
     writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 

@@ -45,7 +45,7 @@ class ChatSession:
         conversation: Conversation,
         model: str,
         max_tokens: int | None,
-        temperature: float,
+        temperature: float | None,
         run: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._connection = connection

@@ -69,11 +69,12 @@ Grammar = Gbnf | JsonSchema | JsonObject
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How the next token is chosen. The neutral value of each option switches it off.
 
-    `temperature` 0 is greedy. `logprobs` is None for none, else the number of alternatives per token
+    `temperature` 0 is greedy, None leaves it to the model: what its file recommends, else 0.7.
+    `logprobs` is None for none, else the number of alternatives per token
     (0 to 20), taken from the raw logits. `logit_bias` is added to the raw logits, keyed by token id.
     """
 
-    temperature: float = 0.7
+    temperature: float | None = None
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0

@@ -253,7 +253,7 @@ class Library:
 
     async def ensure_file(self, path: Path) -> ModelEntry:
         """The model of the GGUF at `path`, imported unless it came from there unchanged. Cheap if it did."""
-        stamp = f"{path.absolute()} {await self._stamp(path)}"
+        stamp = f"{path} {await self._stamp(path)}"
         known = next((model for model in self._models.values() if model.local.stamp == stamp), None)
         if known is not None and known.complete:
             return describe(known)

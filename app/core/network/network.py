@@ -329,6 +329,11 @@ class Network:
         """How many peers this node exchanges a topic's messages with directly."""
         return await self._roster.host.neighbours(topic)
 
+    @property
+    def gossip_dropped(self) -> int:
+        """Messages dropped since the start because this node's loop fell behind. Raises NetworkError."""
+        return self._roster.host.gossip_dropped
+
     def offend(self, peer_id: str, offence: Offence) -> None:
         """Books a peer's breach of the protocol, and bans it when it was one too many."""
         self._roster.offend(peer_id, offence)

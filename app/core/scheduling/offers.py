@@ -83,6 +83,8 @@ def make_offers(snapshot: Snapshot, request: Request) -> list[Offer]:
 
 def merged(shape: ModelShape, peer: Peer) -> list[Positions]:
     """The stretches that a peer has, joined where they touch."""
+    if len(peer.holdings) == 1:
+        return [positions_of(shape, peer.holdings[0].part)]
     out: list[Positions] = []
     for held in sorted({positions_of(shape, holding.part) for holding in peer.holdings}):
         if out and held.start <= out[-1].stop:
@@ -94,14 +96,16 @@ def merged(shape: ModelShape, peer: Peer) -> list[Positions]:
 
 def kept_here(offers: list[Offer], shape: ModelShape, *, embedding: bool, head: bool) -> list[Offer]:
     """The offers without other peers' embedding or output head."""
-    out = []
+    end, out = shape.end, []
     for offer in offers:
         starts, stops = offer.starts, offer.stops
-        if not offer.here and embedding and starts.start == 0:
-            starts = Positions(1, starts.stop)
-        if not offer.here and head and stops.stop == shape.end:
-            stops = Positions(stops.start, shape.end - 1)
-        if starts.start <= starts.stop and stops.start <= stops.stop:
+        taken = not offer.here and ((embedding and starts.start == 0) or (head and stops.stop == end))
+        if not taken:
+            out.append(offer)
+            continue
+        starts = Positions(max(starts.start, 1 if embedding else 0), starts.stop)
+        stops = Positions(stops.start, min(stops.stop, end - 1 if head else end))
+        if starts.start <= starts.stop and stops.start <= stops.stop and starts.start < stops.stop:
             out.append(offer._replace(starts=starts, stops=stops))
     return out
 

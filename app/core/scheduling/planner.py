@@ -5,8 +5,6 @@ generates by itself; else the chain of segments with the least predicted time. S
 single answer faster: it is for models that fit nowhere.
 """
 
-from collections.abc import Iterator
-
 from app.core.scheduling.costs import Costs, stage_costs, whole_costs
 from app.core.scheduling.missing import explain
 from app.core.scheduling.offers import Offer, fits, kept_here, make_offers
@@ -15,7 +13,6 @@ from app.core.scheduling.result import Kind, NoPlan, Plan, Sight, Stage
 from app.core.scheduling.shape import Positions, Scale, segment_of
 from app.core.scheduling.sights import chain_sees, here_sees, whole_sees
 from app.core.scheduling.snapshot import Snapshot
-from app.core.scheduling.standbys import memory_of, standbys
 
 Part = tuple[Offer, Positions]
 
@@ -36,21 +33,22 @@ class _Planner:
         self._everything = Positions(0, self._shape.end)
 
     def here(self) -> Plan | None:
-        best = self._best_whole(offer for offer in self._offers if offer.here)
-        if best is None:
+        able = self._whole([offer for offer in self._offers if offer.here])
+        if not able:
             return None
         sight = here_sees(self._snapshot.here, [segment_of(self._shape, self._everything)])
-        stage = self._stage(best, self._everything, whole_costs(self._scale, best))
-        return _plan("here", [stage], [(best, self._everything)], self._request, sights=(sight,))
+        stage = self._stage(able[0], self._everything, whole_costs(self._scale, able[0]), ())
+        return _plan("here", [stage], [(able[0], self._everything)], self._request, sights=(sight,))
 
     def one_peer(self) -> Plan | None:
         if "required" in self._request.privacy.wishes:
             return None
-        others = [offer for offer in self._offers if not offer.here]
-        best = self._best_whole(iter(others))
-        if best is None:
+        able = self._whole([offer for offer in self._offers if not offer.here])
+        if not able:
             return None
-        stage = self._stage(best, self._everything, whole_costs(self._scale, best), others, alone=True)
+        best = able[0]
+        others = _standbys(best, able, self._request.standbys)
+        stage = self._stage(best, self._everything, whole_costs(self._scale, best), others)
         sights = here_sees(self._snapshot.here, ()), whole_sees(self._shape, best.peer.id)
         return _plan("peer", [stage], [(best, self._everything)], self._request, sights=sights)
 
@@ -59,14 +57,14 @@ class _Planner:
 
         for embedding, head in _concessions(*self._request.privacy.wishes):
             offers = kept_here(self._offers, self._shape, embedding=embedding, head=head)
-            found = best_chain(self._scale, offers, answer_tokens=self._request.answer_tokens)
+            tokens, count = self._request.answer_tokens, self._request.standbys
+            found = best_chain(self._scale, offers, answer_tokens=tokens, standbys=count)
             if found is None:
                 continue
             parts = [(link.offer, link.at) for link in found.links]
-            committed = memory_of(self._scale, parts)
             stages = [
-                self._stage(offer, at, stage_costs(self._scale, offer, at), offers, committed=committed)
-                for offer, at in parts
+                self._stage(offer, at, stage_costs(self._scale, offer, at), others)
+                for (offer, at), others in zip(parts, found.standbys, strict=True)
             ]
             sights = chain_sees(self._snapshot.here, [(stage.peer, stage.part) for stage in stages])
             return _plan("chain", stages, parts, self._request, sights=sights, exact=found.exact)
@@ -75,34 +73,15 @@ class _Planner:
     def failure(self) -> NoPlan:
         return explain(self._snapshot, self._request, self._scale, self._offers)
 
-    def _best_whole(self, offers: Iterator[Offer]) -> Offer | None:
-        able = [offer for offer in offers if fits(offer, self._scale, self._everything)]
+    def _whole(self, offers: list[Offer]) -> list[Offer]:
+        """The offers of the whole model, the quickest first."""
+        at, end = self._everything, self._shape.end
+        reaching = [offer for offer in offers if offer.starts.start == 0 and offer.stops.stop == end]
+        able = [offer for offer in reaching if fits(offer, self._scale, at)]
         tokens = self._request.answer_tokens
-        return min(able, key=lambda offer: whole_costs(self._scale, offer).total(tokens), default=None)
+        return sorted(able, key=lambda offer: whole_costs(self._scale, offer).total(tokens))
 
-    def _stage(
-        self,
-        offer: Offer,
-        at: Positions,
-        costs: Costs,
-        candidates: list[Offer] | None = None,
-        *,
-        committed: dict[str, float] | None = None,
-        alone: bool = False,
-    ) -> Stage:
-        """`candidates` are those among whom standbys are looked for; this node needs none for itself."""
-        others: tuple[str, ...] = ()
-        if candidates is not None and not offer.here:
-            others = standbys(
-                self._scale,
-                candidates,
-                offer,
-                at,
-                committed=committed or {},
-                answer_tokens=self._request.answer_tokens,
-                count=self._request.standbys,
-                alone=alone,
-            )
+    def _stage(self, offer: Offer, at: Positions, costs: Costs, others: tuple[str, ...]) -> Stage:
         return Stage(
             peer=offer.peer.id,
             part=segment_of(self._shape, at),
@@ -112,6 +91,14 @@ class _Planner:
             decode_seconds=costs.decode,
             standbys=others,
         )
+
+
+def _standbys(primary: Offer, able: list[Offer], count: int) -> tuple[str, ...]:
+    """The next best peers; those that share the primary's group, and may fail with it, come last."""
+    own, group = primary.peer.id, primary.peer.group
+    others = [offer.peer for offer in able if offer.peer.id != own]
+    ranked = sorted(others, key=lambda peer: bool(group) and peer.group == group)
+    return tuple(dict.fromkeys(peer.id for peer in ranked))[:count]
 
 
 def _plan(

@@ -29,8 +29,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What a participant gets to see. Token ids are as good as text to whoever has the vocabulary.
 
-    `hidden` are the layers whose hidden states it computes; of an output head alone, `(n, n)`. They are not confidential: much of a text can
-    be recovered from them.
+    `hidden` are the layers whose hidden states it computes; of an output head alone, `(n, n)`. They are
+    not confidential: much of a text can be recovered from them.
     """
 
     peer: str

@@ -94,7 +94,9 @@ class Scale:
 
     def __init__(self, shape: ModelShape, tokens: int) -> None:
         self.shape = shape
-        mean = shape.mean_layer
+        mean = self.mean_layer = shape.mean_layer
+        self._end = shape.end
+        self.forbidden = tuple(n for n in shape.forbidden_lengths if n != shape.n_layers)
         cache = shape.cache_bytes * tokens
         layers = [size / mean for size in shape.layer_bytes]
         self.decode = sums([0.0, *layers, shape.head_bytes / mean])
@@ -108,24 +110,21 @@ class Scale:
 
     def fillers(self, start: int) -> int:
         """Filler layers in front of a segment that begins at this position."""
-        return max(0, start - 1) % self.shape.start_multiple if start <= self.shape.n_layers else 0
+        multiple = self.shape.start_multiple
+        return 0 if multiple == 1 or start > self._end - 2 else max(0, start - 1) % multiple
 
     def need(self, at: Positions) -> float:
         """Bytes of memory that a window of this segment takes."""
-        fillers = self.fillers(at.start) * self.shape.mean_layer
+        fillers = self.fillers(at.start) * self.mean_layer
         return self.needs[at.stop] - self.needs[at.start] + fillers + self.shape.window_bytes
 
     def may_be(self, at: Positions) -> bool:
         """Whether the model's rules allow this segment."""
-        first, last = max(1, at.start), min(at.stop, self.shape.end - 1)
-        length = last - first
-        whole = at == Positions(0, self.shape.end)
-        allowed = at.start in self.allowed and at.stop in self.allowed
-        return allowed and (whole or length + self.fillers(at.start) not in self._forbidden)
-
-    @property
-    def _forbidden(self) -> tuple[int, ...]:
-        return tuple(length for length in self.shape.forbidden_lengths if length != self.shape.n_layers)
+        if at.start not in self.allowed or at.stop not in self.allowed:
+            return False
+        length = min(at.stop, self._end - 1) - max(1, at.start)
+        whole = at == (0, self._end)
+        return whole or length <= 0 or length + self.fillers(at.start) not in self.forbidden
 
 
 def sums(values: list[float] | list[int]) -> list[float]:

@@ -10,7 +10,7 @@ from app.core.engine import chat
 from app.core.engine.messages import ChatPrompt, Generate, Prompt, TextPrompt
 from app.core.engine.worker import gbnf, grammar, schema
 from app.core.engine.worker.llama.model import Model
-from app.core.engine.worker.sampling import check, compiled
+from app.core.engine.worker.sampling import as_recommended, check, compiled
 from app.core.engine.worker.slots import Task
 from app.core.kernel.errors import ContextOverflow, InvalidRequest
 
@@ -54,7 +54,7 @@ class Prompter:
         return Task(
             request=command.request,
             tokens=rendered.tokens,
-            sampling=command.sampling,
+            sampling=as_recommended(command.sampling, self._model),
             n=command.n,
             stops=(*command.sampling.stop, *rendered.stops),
             gbnf=self._grammar(command, rendered),

@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +22,10 @@ GRAMMAR_SECONDS: Final = 0.5
 """Of the processor, for one token. An ambiguous grammar doubles its states with every character."""
 _LARGE: Final = 1e6
 _STRONG: Final = 100.0
+DEFAULT_TEMPERATURE: Final = 0.7
 _COLDEST: Final = 1e-3
 """Below this temperature the likeliest token is all that is left, so it is greedy."""
+_HOTTEST: Final = 2.0
 _SEEDS: Final = 1 << 32
 _MAX_INT: Final = (1 << 31) - 1
 _RANDOM_SEED: Final = _SEEDS - 1
@@ -57,7 +60,9 @@ def check(sampling: Sampling, n_vocab: int) -> None:
                 param="logit_bias",
             )
         _within("logit_bias", bias, -_LARGE, _LARGE)
-    for name in ("temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"):
+    if sampling.temperature is not None:
+        _within("temperature", sampling.temperature, -_LARGE, _LARGE)
+    for name in ("top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"):
         _within(name, getattr(sampling, name), -_LARGE, _LARGE)
     _within("repeat_penalty", sampling.repeat_penalty, 1 / _STRONG, _STRONG)
     if sampling.max_tokens < 1:
@@ -93,7 +98,7 @@ class Sampler:
         self._candidates = candidates
         self._end_tokens = end_tokens
         self._grammar = compiled(model, gbnf) if gbnf is not None else None
-        self._plain_greedy = sampling.temperature < _COLDEST and _neutral(sampling) and not self._grammar
+        self._plain_greedy = _temperature(sampling) < _COLDEST and _neutral(sampling) and not self._grammar
         self._chain = Chain()
         if not self._plain_greedy:
             _bias(self._chain, model, sampling, end_tokens)
@@ -181,8 +186,25 @@ def _penalise(
         )
 
 
+def as_recommended(sampling: Sampling, model: Model) -> Sampling:
+    """`sampling` with the temperature that the model's file recommends, where the request names none."""
+    if sampling.temperature is not None:
+        return sampling
+    try:
+        recommended = float(model.meta("general.sampling.temp"))
+    except ValueError:
+        return sampling
+    sound = 0 <= recommended <= _HOTTEST
+    return msgspec.structs.replace(sampling, temperature=recommended) if sound else sampling
+
+
+def _temperature(sampling: Sampling) -> float:
+    return DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature
+
+
 def _choose(chain: Chain, sampling: Sampling, choice: int) -> None:
-    if sampling.temperature < _COLDEST:
+    temperature = _temperature(sampling)
+    if temperature < _COLDEST:
         chain.greedy()
         return
     if sampling.top_k > 0:
@@ -193,6 +215,6 @@ def _choose(chain: Chain, sampling: Sampling, choice: int) -> None:
         chain.top_p(sampling.top_p)
     if sampling.min_p > 0:
         chain.min_p(sampling.min_p)
-    if sampling.temperature != 1:
-        chain.temperature(sampling.temperature)
+    if temperature != 1:
+        chain.temperature(temperature)
     chain.random(seed_of(sampling.seed, choice))
