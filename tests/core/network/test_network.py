@@ -245,3 +245,4 @@ async def test_nothing_is_lost_at_two_hundred_messages_a_second() -> None:
         for node in (a, c, d):
             await settled(lambda node=node: len(node.news), lambda count: count >= 1000)  # type: ignore[misc]
             assert sorted(news.number for _, news in node.news) == list(range(1000))
+            assert node.network.gossip_dropped == 0
