@@ -46,8 +46,8 @@ def holdings(draw: st.DrawFn, n_layers: int) -> tuple[Holding, ...]:
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.sampled_from([0, 0, 1, *range(n_layers + 2)]))
         stop = draw(st.sampled_from([n_layers + 2, n_layers + 1, *range(start + 1, n_layers + 3)]))
-        start, stop = min(start, stop - 1), stop
-        out.append(Holding(part=segment(n_layers, start, stop), loaded=draw(st.booleans())))
+        part = segment(n_layers, min(start, stop - 1), stop)
+        out.append(Holding(part=part, loaded=draw(st.booleans())))
     return tuple(out)
 
 
@@ -73,9 +73,7 @@ def peers(draw: st.DrawFn, name: str, n_layers: int, *, memory: bool) -> Peer:
 
 
 @st.composite
-def snapshots(
-    draw: st.DrawFn, *, memory: bool = True, most_layers: int = 4, most_peers: int = 3
-) -> Snapshot:
+def snapshots(draw: st.DrawFn, *, memory: bool = True, most_layers: int = 4, most_peers: int = 3) -> Snapshot:
     shape = draw(shapes(most_layers))
     others = [f"peer{number}" for number in range(draw(st.integers(1, most_peers)))]
     made = tuple(draw(peers(name, len(shape.layer_bytes), memory=memory)) for name in (HERE, *others))

@@ -33,6 +33,6 @@ def test_with_memory_enough_no_chain_is_better(snapshot: Snapshot, request: Requ
 
 @RUNS
 @given(snapshots(), requests())
-def test_short_of_memory_the_beam_finds_the_best_of_small_worlds(snapshot: Snapshot, request: Request) -> None:
+def test_the_beam_finds_the_best_of_small_worlds(snapshot: Snapshot, request: Request) -> None:
     found, best, _ = compared(snapshot, request)
     assert found == (None if best is None else pytest.approx(best, rel=1e-9))

@@ -1,0 +1,174 @@
+"""The costs of all offers as arrays: one row per position, one column per offer.
+
+`costs.py` has the same sums for a single stage; what they consist of is told there.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from app.core.scheduling.costs import (
+    STAGE_SECONDS,
+    link_trip,
+    row_in,
+    row_out,
+    seconds_per_byte,
+    seconds_per_loaded_byte,
+)
+from app.core.scheduling.offers import Offer
+from app.core.scheduling.shape import Positions, Scale
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Columns = npt.NDArray[np.intp]
+
+
+class Reached(Protocol):
+    """A way to a position."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def used(self) -> Mapping[str, float]: ...
+
+
+class Table:
+    """`begin` is what beginning a segment at a position costs, less what would be done before it; `finish`
+    what ending there costs, all before it included: their sum is a segment's cost, infinite where the
+    offer does not reach. `borders` are the positions where a segment may end, in order. `roomy` offers can
+    run any segment they reach, whatever its size.
+    """
+
+    def __init__(self, scale: Scale, offers: list[Offer], answer_tokens: int) -> None:
+        self.scale = scale
+        self.offers = offers
+        self.end = scale.shape.end
+        self.borders = sorted(scale.allowed - {0})
+        starts = np.array([offer.starts for offer in offers], dtype=np.int64)
+        self._first_stop, self._last_stop = np.array([offer.stops for offer in offers], dtype=np.int64).T
+        self._first_start = starts[:, 0]
+        self._here = np.array([offer.here for offer in offers])
+        self._budget = _floats([math.inf if offer.loaded else offer.budget for offer in offers])
+        self._needs, self._forbidden = self._rules()
+        self.begin, self.finish = self._costs(answer_tokens)
+        positions = np.arange(self.end + 1)[:, None]
+        self.begin[(positions < starts[:, 0]) | (positions > starts[:, 1])] = np.inf
+        self.finish[(positions < self._first_stop) | (positions > self._last_stop)] = np.inf
+        self.finish[1, ~self._here] = np.inf
+        self._reserve = self._kept_for_the_head()
+        largest = self._needs[self._first_start, self._last_stop]
+        free = largest + self._reserve <= self._budget
+        self.roomy = free & (not scale.forbidden)
+        self._columns: dict[str, list[int]] = {}
+        for column, offer in enumerate(offers):
+            if not offer.loaded and math.isfinite(offer.budget):
+                self._columns.setdefault(offer.peer.id, []).append(column)
+
+    def stopping(self, stop: int) -> Flags:
+        """Which offers' segments may end there."""
+        reach: Flags = (self._first_stop <= stop) & (stop <= self._last_stop)
+        return reach
+
+    def near(self, ways: Sequence[Reached], stop: int, columns: Columns) -> int:
+        """The first of `ways`, which are in order, from where one of these offers can get to `stop`."""
+        if columns.size == 0:
+            return len(ways)
+        most, earliest = self._budget[columns].max(), self._first_start[columns].min()
+        reachable = (self._needs[:, stop] <= most) & (np.arange(self.end + 1) >= earliest)
+        return next((row for row, way in enumerate(ways) if reachable[way.at]), len(ways))
+
+    def block(self, ways: Sequence[Reached], stop: int, columns: Columns, *, used: bool = False) -> Floats:
+        """Seconds of each way and then beginning a segment up to `stop`, for each of these offers; what
+        does not fit into memory is infinite. `used` counts the memory that the ways have used.
+        """
+        at = np.array([way.at for way in ways], dtype=np.intp)
+        before = _floats([way.seconds for way in ways])
+        before[self._forbidden[at, stop]] = np.inf
+        seconds = self.begin[at[:, None], columns] + before[:, None]
+        room = self._budget[columns] - (self._reserve[columns] if stop < self.end else 0.0)
+        if used and self._columns:
+            room = np.tile(room, (len(ways), 1))
+            place = {int(column): number for number, column in enumerate(columns)}
+            for row, way in enumerate(ways):
+                for peer, taken in way.used.items():
+                    room[row, [place[c] for c in self._columns.get(peer, ()) if c in place]] -= taken
+        fits: Flags = self._needs[at, stop][:, None] <= room
+        return np.where(fits, seconds, np.inf)
+
+    def standbys(
+        self, primary: Offer, at: Positions, committed: Mapping[str, float], count: int
+    ) -> tuple[str, ...]:
+        """At most `count` peers that can run the segment instead, the best first; those of another group
+        come before those that share the primary's, which may fail with it. `committed` is the memory that
+        the chain takes already.
+        """
+        if primary.here or count == 0:
+            return ()
+        seconds = self.begin[at.start] + self.finish[at.stop]
+        seconds[self._needs[at.start, at.stop] > self._budget] = np.inf
+        apart: list[str] = []
+        together: list[str] = []
+        for column in np.argsort(seconds, kind="stable"):
+            if not math.isfinite(seconds[column]) or len(apart) == count:
+                break
+            offer, peer = self.offers[int(column)], self.offers[int(column)].peer
+            taken = 0.0 if offer.loaded else committed.get(peer.id, 0.0)
+            fits = self._needs[at.start, at.stop] + taken <= self._budget[column]
+            if fits and peer.id != primary.peer.id and peer.id not in apart and peer.id not in together:
+                shared = bool(peer.group) and peer.group == primary.peer.group
+                (together if shared else apart).append(peer.id)
+        return (*apart, *together)[:count]
+
+    def _rules(self) -> tuple[Floats, Flags]:
+        """For each beginning and end: the memory a window takes, and whether it must not be."""
+        scale, shape = self.scale, self.scale.shape
+        positions = np.arange(self.end + 1)
+        fillers = np.array([scale.fillers(int(at)) for at in positions])
+        needs = _floats(scale.needs)
+        need = needs[None, :] - needs[:, None] + (fillers * scale.mean_layer + shape.window_bytes)[:, None]
+        length = np.minimum(positions, self.end - 1)[None, :] - np.maximum(positions, 1)[:, None]
+        forbidden = np.isin(length + fillers[:, None], scale.forbidden) & (length > 0)
+        forbidden[0, self.end] = False
+        return need, forbidden
+
+    def _costs(self, answer_tokens: int) -> tuple[Floats, Floats]:
+        scale, shape, offers = self.scale, self.scale.shape, self.offers
+        rows = _floats([offer.rows for offer in offers])
+        a_byte = _floats([seconds_per_byte(offer) for offer in offers])
+        decode = answer_tokens * _floats([offer.decode for offer in offers])
+        prefill = rows * _floats([offer.prefill for offer in offers])
+        load = _floats([seconds_per_loaded_byte(offer) for offer in offers])
+        trips = _floats([STAGE_SECONDS + link_trip(offer) for offer in offers])
+        queues = _floats([offer.peer.queue_seconds for offer in offers])
+        before = np.stack((scale.decode, scale.prefill, scale.weights), axis=1) @ np.stack(
+            (decode, prefill, load)
+        )
+        positions = range(self.end + 1)
+        entering = np.outer([row_in(shape, at) for at in positions], a_byte * (answer_tokens + rows))
+        begin = (answer_tokens + 1) * trips + queues + entering - before
+        fillers = _floats([scale.fillers(at) for at in positions])
+        if fillers.any():
+            begin += np.outer(fillers, decode + prefill)
+        finish = before + np.outer([row_out(shape, at) for at in positions], a_byte * (answer_tokens + rows))
+        last_rows = (rows - 1) * a_byte  # of the rows that reach the head, only the last is wanted
+        for at in (self.end - 1, self.end):
+            finish[at] -= row_out(shape, at) * last_rows
+        return begin, finish
+
+    def _kept_for_the_head(self) -> Floats:
+        """Memory of this node that segments before the end leave, where nobody else may run the head."""
+        reaching = self._last_stop == self.end
+        reserve = np.zeros(len(self.offers))
+        loaded = any(offer.loaded for offer, there in zip(self.offers, reaching, strict=True) if there)
+        if not loaded and not (reaching & ~self._here).any() and self.end - 1 in self.scale.allowed:
+            reserve[self._here & np.isfinite(self._budget)] = self._needs[self.end - 1, self.end]
+        return reserve
+
+
+def _floats(values: list[float] | list[int]) -> Floats:
+    return np.array(values, dtype=np.float64)
