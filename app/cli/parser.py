@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(
         command("bench", "Measure the running node: tokens a second, time to first token.", common, _json())
     )
-    _add_models(command("models", "List, add, remove, load and unload models."), common)
+    _add_models(command("models", "Find, download, list, add, remove, load and unload models."), common)
     command("config", "Print the effective options and where each came from.", common, running, _json())
     command("stop", "Stop the running node.", common)
     command("key", "Print the API key, for programs that use this node.", common)
@@ -111,6 +111,34 @@ def _add_models(parser: argparse.ArgumentParser, common: argparse.ArgumentParser
         ("unload", "Free the memory that a model takes."),
     ):
         action(name, text).add_argument("name", metavar="MODEL")
+    _add_hub(action)
+
+
+def _add_hub(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    search = action("search", "Search Hugging Face for models that this node can run.")
+    search.add_argument("query", nargs="*", metavar="WORD", help="without any: what is popular now")
+    search.add_argument("--limit", metavar="N", type=_positive, default=10, help="most repositories (10)")
+    probe = action("probe", "Tell what a model on Hugging Face needs, without downloading it.")
+    download = action("download", "Download a model from Hugging Face; what is there already is kept.")
+    for parser in (probe, download):
+        parser.add_argument("repo", metavar="OWNER/NAME")
+        parser.add_argument("file", nargs="?", metavar="FILE", help="default: the recommended variant")
+        parser.add_argument("--revision", metavar="REV", default="main", help="branch, tag or commit (main)")
+    part = download.add_mutually_exclusive_group()
+    part.add_argument("--shards", metavar="LIST", type=_shards, help="only these shards, e.g. 0-3,7")
+    part.add_argument("--fair-share", action="store_true", help="only this node's share among its peers")
+    download.add_argument("--no-wait", action="store_true", help="end at once; the node goes on")
+    action("downloads", "List what is being downloaded and what was.")
+    for name, text in (
+        ("pause", "Stop a download for now."),
+        ("resume", "Go on with a download that was paused or failed."),
+        ("cancel", "End a download and remove what was fetched."),
+    ):
+        action(name, text).add_argument("download", metavar="ID")
+    token = action(
+        "token", "Give the node your Hugging Face token, for gated models; asked for or from stdin."
+    )
+    token.add_argument("--forget", action="store_true", help="forget the one that is kept")
 
 
 def _common() -> argparse.ArgumentParser:
@@ -161,6 +189,18 @@ def _number(text: str, kind: Callable[[str], float], low: float, high: float, bo
 
 def _positive(text: str) -> int:
     return int(_number(text, int, 1, 1_000_000, "between 1 and 1000000"))
+
+
+def _shards(text: str) -> list[int]:
+    """E.g. "0-3,7"."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        sound = first.isdecimal() and (last.isdecimal() if dash else True) and len(part) < 12
+        if not sound or int(last or first) - int(first) > 16_384:
+            raise argparse.ArgumentTypeError(f"must be like 0-3,7, not {text!r}")
+        found.update(range(int(first), int(last or first) + 1))
+    return sorted(found)
 
 
 def _temperature(text: str) -> float:

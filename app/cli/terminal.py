@@ -53,11 +53,11 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def update(self, fraction: float) -> None:
-        """`fraction` runs from 0 to 1."""
-        line = f"{self._label} {max(0.0, min(1.0, fraction)):4.0%}"
+    def update(self, fraction: float, detail: str = "") -> None:
+        """`fraction` runs from 0 to 1; `detail` stands behind it."""
+        line = f"{self._label} {max(0.0, min(1.0, fraction)):4.0%} {detail}".rstrip()
         if line != self._shown and self._stream.isatty():
-            self._stream.write(f"\r{line}")
+            self._stream.write(f"\r{line.ljust(len(self._shown))}")
             self._stream.flush()
             self._shown = line
 

@@ -121,6 +121,12 @@ class Hub:
         )
         return found
 
+    async def repository(self, repo_id: str) -> HubModel:
+        """One repository and its variants."""
+        path = f"{HUB}/search?{urlencode({'repo_id': repo_id})}"
+        found: tuple[HubModel] = await self._call("GET", path, tuple[HubModel])
+        return found[0]
+
     async def probe(self, repo_id: str, filename: str, *, revision: str = "main") -> HubProbe:
         asked = urlencode({"repo_id": repo_id, "filename": filename, "revision": revision})
         found: HubProbe = await self._call("GET", f"{HUB}/probe?{asked}", HubProbe)

@@ -23,6 +23,22 @@ FILE = "tiny.F16.gguf"
 PIECE = 256 << 10
 
 
+class Keychain:
+    """Secrets in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def get(self, name: str) -> str | None:
+        return self.kept.get(name)
+
+    async def set(self, name: str, value: str) -> None:
+        self.kept[name] = value
+
+    async def delete(self, name: str) -> None:
+        self.kept.pop(name, None)
+
+
 @asynccontextmanager
 async def hub_at(
     root: Path,

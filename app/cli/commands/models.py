@@ -1,10 +1,11 @@
-"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`"""
+"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`, and those of `hub`"""
 
 import argparse
 
 import msgspec
 
 from app.cli import exits
+from app.cli.commands import hub
 from app.cli.commands.calls import call
 from app.cli.host import CommandError, Host
 from app.cli.parser import flags_of
@@ -17,7 +18,7 @@ _HEAD = ("MODEL", "NAME", "ARCHITECTURE", "QUANTIZATION", "SIZE", "CONTEXT", "ST
 
 
 def run(arguments: argparse.Namespace, host: Host) -> int:
-    actions = {"list": _list, "add": _add, "remove": _remove, "load": _load, "unload": _unload}
+    actions = {"list": _list, "add": _add, "remove": _remove, "load": _load, "unload": _unload, **hub.ACTIONS}
     return actions[arguments.action](arguments, host)
 
 
@@ -28,7 +29,7 @@ def _list(arguments: argparse.Namespace, host: Host) -> int:
     elif models:
         say(table(_HEAD, [_row(model) for model in models]))
     else:
-        say("No models. Add one with `swarmllm models add FILE`.")
+        say("No models. Find one with `swarmllm models search`, or add a file with `models add`.")
     return exits.OK
 
 

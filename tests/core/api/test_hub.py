@@ -11,26 +11,10 @@ from app.core.api.admin.hub import AdminHub
 from app.core.models.hub.token import HubToken
 from tests.support.api_server import API_KEY, serving
 from tests.support.gguf_models import plain_llama
-from tests.support.hub_node import FILE, REPO, hub_at
+from tests.support.hub_node import FILE, REPO, Keychain, hub_at
 from tests.support.hub_server import TOKEN, Fault, HubServer, Repo
 
 ASKED = {"repo_id": REPO, "filename": FILE}
-
-
-class Keychain:
-    """Secrets in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    async def get(self, name: str) -> str | None:
-        return self.kept.get(name)
-
-    async def set(self, name: str, value: str) -> None:
-        self.kept[name] = value
-
-    async def delete(self, name: str) -> None:
-        self.kept.pop(name, None)
 
 
 class Api:
@@ -74,6 +58,7 @@ async def test_search_names_what_to_take(api: Api) -> None:
     assert (found["recommended_variant"], found["fits_memory"]) == ("F16", True)
     assert [variant["quant"] for variant in found["variants"]] == ["F16"]
     assert (await api("GET", "hf/search", params={"trending": "true"}))[1] == [found]
+    assert (await api("GET", "hf/search", params={"repo_id": REPO}))[1] == [found]
     for params in ({}, {"query": "x", "limit": "many"}, {"query": "x" * 400}):
         status, answer = await api("GET", "hf/search", params=params)
         assert (status, answer["error"]["code"]) == (400, "invalid_request")

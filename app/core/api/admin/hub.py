@@ -59,7 +59,9 @@ class AdminHub:
         ]
 
     async def search(self, http: web.Request) -> web.Response:
-        """`trending=true` lists what is popular now; `query` may be empty then."""
+        """`trending=true` lists what is popular now, `repo_id` one repository; they need no `query`."""
+        if http.query.get("repo_id"):
+            return json_response([_found(await self._hub.look_at(http.query["repo_id"]))])
         query, trending = http.query.get("query", "").strip(), http.query.get("trending") == "true"
         if not query and not trending:
             raise InvalidRequest("Missing required parameter: 'query'.", param="query")

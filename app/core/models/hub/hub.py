@@ -142,6 +142,10 @@ class Hub:
         found = (task.result() for task in tasks)
         return tuple(repo for repo in found if repo is not None and repo.variants)
 
+    async def look_at(self, repo: str, *, revision: str = "main") -> FoundRepo:
+        """One repository and its variants."""
+        return describe_repo(await self._client.repo(repo, revision), self._running().memory)
+
     async def probe(self, repo: str, filename: str, *, revision: str = "main") -> Probe:
         """What a file of a repository would be on this node; only its header is fetched."""
         remote = await self._remote(repo, filename, revision)
