@@ -114,7 +114,9 @@ class TextAnswer:
         self._echo = echo
 
     def chunks(self, report: messages.Report) -> list[Chunk]:
-        """What `report` means to the one who asked."""
+        """What `report` means to the one who asked. Raises WorkerCrashed for one that makes no sense."""
+        if isinstance(report, messages.Piece | messages.Finished) and not 0 <= report.choice < self._choices:
+            raise confused(self._model)
         match report:
             case messages.Piece():
                 return [TextDelta(text=report.text, choice=report.choice, logprobs=report.logprobs)]

@@ -75,3 +75,10 @@ def test_a_text_is_passed_on_as_it_is() -> None:
     assert [chunk.text for chunk in text.chunks(STARTED) if isinstance(chunk, TextDelta)] == ["Once", "Once"]
     assert text.chunks(piece("<think>{", 1)) == [TextDelta(text="<think>{", choice=1)]
     assert text.chunks(finished("stop")) == [Finished(reason="stop", choice=0, completion_tokens=4)]
+
+
+@pytest.mark.parametrize("choice", [-1, 2])
+def test_a_choice_that_nobody_asked_for_is_a_worker_out_of_its_mind(choice: int) -> None:
+    answer = TextAnswer(model="m", choices=2, echo="")
+    with pytest.raises(WorkerCrashed):
+        answer.chunks(messages.Piece(request=1, choice=choice, text="a", tokens=(1,)))
