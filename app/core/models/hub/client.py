@@ -4,6 +4,7 @@ The token goes to the hub alone, never to the host that it redirects to, and nev
 another machine. Nothing a server says is shown to people or believed beyond its status and its numbers.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from app.core.models.hub.naming import check_filename, check_repo, check_revisio
 T = TypeVar("T")
 
 MAX_JSON: Final = 32 << 20
+JSON_SECONDS: Final = 60.0
 MAX_HOPS: Final = 5
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 CONNECT_SECONDS: Final = 15.0
@@ -102,7 +104,7 @@ class HubClient:
         )
 
     @asynccontextmanager
-    async def open_range(self, file: HubFile, start: int, length: int) -> AsyncIterator[aiohttp.StreamReader]:
+    async def open_range(self, file: HubFile, start: int, length: int) -> AsyncIterator["Body"]:
         """The body of bytes `start` to `start + length` of `file`, which may end early. Raises Unreliable."""
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
         place = self._places.get(file)
@@ -116,8 +118,7 @@ class HubClient:
                 raise Moved(f"{response.url.host} no longer has the file {file.path} at the address given.")
             _require_success(response, f"the file {file.path}")
             _require_range(response, start, length, file.size)
-            with on_the_wire(response.url.host or "the hub"):
-                yield response.content
+            yield Body(response)
 
     @asynccontextmanager
     async def _opened(
@@ -156,13 +157,27 @@ class HubClient:
             async with self._opened(url, {}, what) as response:
                 _require_success(response, what)
                 with on_the_wire(url.host or "the hub"):
-                    return await _bounded(response, what)
+                    async with asyncio.timeout(JSON_SECONDS):
+                        return await _bounded(response, what)
 
         answer = await self._patience.persist(attempt)
         try:
-            return msgspec.json.decode(answer, type=kind)
+            return await asyncio.to_thread(msgspec.json.decode, answer, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise NetworkError(f"{url.host} answered about {what} with something that is no hub's.") from None
+
+
+class Body:
+    """What a server sends of a file."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+        self._host = response.url.host or "the hub"
+
+    async def read(self, count: int) -> bytes:
+        """At most `count` bytes, none at the end. Raises Unreliable."""
+        with on_the_wire(self._host):
+            return await self._content.read(count)
 
 
 def _private(url: URL) -> bool:

@@ -75,6 +75,7 @@ class Downloads:
         self._wall_clock = wall_clock
         self._entries: dict[str, _Entry] = {}
         self._closing = False
+        self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         with disk_errors("open the folder of downloads"):
@@ -114,6 +115,10 @@ class Downloads:
         The same download that has not ended is gone on with instead; what is in the library already is not
         fetched.
         """
+        async with self._starting:
+            return await self._start(remote, manifest, shards)
+
+    async def _start(self, remote: RemoteSource, manifest: Manifest, shards: frozenset[int]) -> Download:
         known = self._same(remote, shards)
         if known is not None:
             return (

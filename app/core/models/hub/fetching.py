@@ -5,10 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
-from aiohttp import StreamReader
-
 from app.core.models.hub.answers import HubFile
-from app.core.models.hub.client import HubClient
+from app.core.models.hub.client import Body, HubClient
 from app.core.models.hub.failures import Patience, Unreliable
 from app.core.models.hub.layout import Piece
 from app.core.models.hub.pace import Bandwidth
@@ -33,7 +31,7 @@ class Fetcher:
         connections: int,
         bandwidth: Bandwidth,
         patience: Patience,
-        store: Callable[[int, bytes], Awaitable[None]],
+        store: Callable[[int, bytearray], Awaitable[None]],
         received: Callable[[int], None],
     ) -> None:
         self._client = client
@@ -76,11 +74,11 @@ class Fetcher:
         async with self._client.open_range(file, start, last.start + last.length - start) as body:
             while run:
                 await self._fill(body, partial, self._pieces[run[0]].length, file)
-                await self._store(run[0], bytes(partial))
+                await self._store(run[0], partial)
                 partial.clear()
                 del run[0]
 
-    async def _fill(self, body: StreamReader, partial: bytearray, length: int, file: HubFile) -> None:
+    async def _fill(self, body: Body, partial: bytearray, length: int, file: HubFile) -> None:
         while len(partial) < length:
             data = await body.read(min(_READ, length - len(partial)))
             if not data:

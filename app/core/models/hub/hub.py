@@ -33,6 +33,7 @@ DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 MAX_QUERY: Final = 256
 MAX_FOUND: Final = 50
 LONGEST_ANSWER_WAIT: Final = 15.0
+HEADERS_AT_ONCE: Final = 2
 _AT_ONCE: Final = 6
 
 
@@ -105,6 +106,7 @@ class Hub:
             piece_bytes=options.piece_bytes,
         )
         self.downloads = Downloads(root=root, means=means, bus=bus, at_once=options.at_once, clock=clock)
+        self._reading = asyncio.Semaphore(HEADERS_AT_ONCE)
         self._parts = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -200,7 +202,9 @@ class Hub:
 
     async def _remote(self, repo: str, filename: str, revision: str) -> RemoteSource:
         variant = await self._variant(repo, filename, revision)
-        return await read_remote(self._client, variant.files, self._patience)
+        # A header may take 256 MiB.
+        async with self._reading:
+            return await read_remote(self._client, variant.files, self._patience)
 
     async def _variant(self, repo: str, filename: str, revision: str) -> Variant:
         check_filename(filename)

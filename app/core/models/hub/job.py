@@ -48,11 +48,12 @@ class Means(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """A download in all detail. `need` are the shards to fetch."""
+    """A download in all detail. `need` are the shards to fetch; those `present` are in the library."""
 
     remote: RemoteSource
     manifest: Manifest
     need: frozenset[int]
+    present: frozenset[int]
     layout: Layout
     staging: Staging
     journal: Journal
@@ -83,9 +84,13 @@ class Job:
                     log.warning("Download %s is fetched again: %s", self._record.id, error.message)
             try:
                 return await self._round()
-            except WrongBytes:
+            except WrongBytes as error:
                 await finish(self._forget, name="forgetting a download")
-                raise
+                if self._work is None or not self._work.present:
+                    raise
+                raise WrongBytes(
+                    f"{error.message} Parts of the model were here before and may be wrong: remove it first."
+                ) from error
 
     def progress(self) -> tuple[int, tuple[ShardProgress, ...]]:
         """Bytes that are on the disk, in all and for each wanted shard."""
@@ -159,7 +164,7 @@ class Job:
             whole=whole,
         )
         journal = Journal(path, fingerprint=layout.fingerprint(), count=len(layout.pieces))
-        return _Work(remote, manifest, need, layout, staging, journal, prover)
+        return _Work(remote, manifest, need, frozenset(present), layout, staging, journal, prover)
 
     def _open(self, work: _Work) -> None:
         fresh = work.staging.open(work.need, _metadata(work.manifest.shards[0], work.remote.heads[0]))
@@ -190,7 +195,7 @@ class Job:
                 await fetcher.fetch(missing)
                 self._tell("checking")
 
-    async def _store(self, work: _Work, number: int, data: bytes) -> None:
+    async def _store(self, work: _Work, number: int, data: bytearray) -> None:
         def put() -> None:
             work.journal.add(number, work.staging.write(work.layout.pieces[number], data))
 

@@ -55,7 +55,9 @@ class Layout:
         """The parts of segments that make up this range of a file."""
         place = max(0, bisect_right(self._starts[file], start) - 1)
         end = start + length
-        for segment in self.segments[file][place:]:
+        held = self.segments[file]
+        for number in range(place, len(held)):
+            segment = held[number]
             if segment.start >= end:
                 return
             first, last = max(start, segment.start), min(end, segment.end)

@@ -59,7 +59,7 @@ class Staging:
             return self._folder / REST_NAME
         return self._present.get(shard) or self._folder / SHARDS / self._manifest.shards[shard].file
 
-    def write(self, piece: Piece, data: bytes) -> bytes:
+    def write(self, piece: Piece, data: bytearray) -> bytes:
         """Puts a piece on the disk, for good; returns its BLAKE3."""
         view = memoryview(data)
         touched = set()
