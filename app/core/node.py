@@ -188,6 +188,7 @@ class Node:
             at_once=settings.hub.max_concurrent_downloads,
             bytes_per_second=settings.hub.max_download_mbps * 125_000,
             shard_size_mb=settings.model.shard_size_mb,
+            watch_trending=settings.hub.watch_trending,
         )
         return Hub(
             root=data.models,

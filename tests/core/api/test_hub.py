@@ -59,6 +59,7 @@ async def test_search_names_what_to_take(api: Api) -> None:
     assert [variant["quant"] for variant in found["variants"]] == ["F16"]
     assert (await api("GET", "hf/search", params={"trending": "true"}))[1] == [found]
     assert (await api("GET", "hf/search", params={"repo_id": REPO}))[1] == [found]
+    assert await api("GET", "hf/trending") == (200, {"looked": None, "models": []})
     for params in ({}, {"query": "x", "limit": "many"}, {"query": "x" * 400}):
         status, answer = await api("GET", "hf/search", params=params)
         assert (status, answer["error"]["code"]) == (400, "invalid_request")

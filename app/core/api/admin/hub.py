@@ -48,6 +48,7 @@ class AdminHub:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/admin/hf/search", self.search),
+            web.get("/api/admin/hf/trending", self.trending),
             web.get("/api/admin/hf/probe", self.probe),
             web.post("/api/admin/hf/download-shards", self.download),
             web.get("/api/admin/hf/source/{id:.+}", self.source),
@@ -68,6 +69,11 @@ class AdminHub:
         limit = _number(http.query.get("limit", str(LIMIT)), "limit")
         found = await self._hub.search(query, limit=limit, trending=trending)
         return json_response([_found(repo) for repo in found])
+
+    async def trending(self, _http: web.Request) -> web.Response:
+        """What the node saw when it last looked; nothing if it has not, or is not to."""
+        seen = self._hub.trending()
+        return json_response({"looked": seen.looked, "models": [_found(repo) for repo in seen.repos]})
 
     async def probe(self, http: web.Request) -> web.Response:
         asked = {name: http.query.get(name, "") for name in ("repo_id", "filename")}

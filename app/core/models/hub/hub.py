@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +26,7 @@ from app.core.models.hub.pace import Bandwidth
 from app.core.models.hub.probe import Probe, Running, probe, remote_manifest
 from app.core.models.hub.record import Download
 from app.core.models.hub.share import fair_share
+from app.core.models.hub.trending import Snapshot, Trending
 from app.core.models.hub.variants import FoundRepo, Variant, describe_repo, variants_of
 from app.core.models.library import Library
 from app.core.models.names import model_id
@@ -38,7 +40,10 @@ _AT_ONCE: Final = 6
 
 
 class HubOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`bytes_per_second` 0 is no limit. `connections` are per download, of which `at_once` run."""
+    """`bytes_per_second` 0 is no limit. `connections` are per download, of which `at_once` run.
+
+    `watch_trending` has the hub asked every hour what is popular.
+    """
 
     endpoint: str = DEFAULT_ENDPOINT
     connections: int = 4
@@ -46,6 +51,7 @@ class HubOptions(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_second: float = 0.0
     shard_size_mb: int = 512
     piece_bytes: int = PIECE_BYTES
+    watch_trending: bool = False
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +90,7 @@ class Hub:
         patience: Patience | None = None,
         silence: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._library = library
         self._options = options
@@ -105,7 +112,10 @@ class Hub:
             connections=options.connections,
             piece_bytes=options.piece_bytes,
         )
-        self.downloads = Downloads(root=root, means=means, bus=bus, at_once=options.at_once, clock=clock)
+        self.downloads = Downloads(
+            root=root, means=means, bus=bus, at_once=options.at_once, clock=clock, wall_clock=wall_clock
+        )
+        self._trending = Trending(search=partial(self.search, "", trending=True), clock=wall_clock)
         self._reading = asyncio.Semaphore(HEADERS_AT_ONCE)
         self._parts = AsyncExitStack()
 
@@ -113,6 +123,8 @@ class Hub:
         async with AsyncExitStack() as parts:
             await parts.enter_async_context(self._client)
             await parts.enter_async_context(self.downloads)
+            if self._options.watch_trending:
+                await parts.enter_async_context(self._trending)
             self._parts = parts.pop_all()
         return self
 
@@ -120,6 +132,10 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._parts.aclose()
+
+    def trending(self) -> Snapshot:
+        """What was popular when it was last looked at."""
+        return self._trending.snapshot
 
     async def search(self, query: str, *, limit: int = 20, trending: bool = False) -> tuple[FoundRepo, ...]:
         """Repositories with GGUF models that fit `query`, each with its variants.
