@@ -85,7 +85,7 @@ def _row(option: Option) -> str:
 def _default(option: Option) -> str:
     if option.key == "node.data_dir":
         return "see above"
-    if option.default in (None, ""):
+    if option.default in (None, "", ()):
         return "empty" if option.default == "" else "none"
     shown = str(option.default).lower() if isinstance(option.default, bool) else str(option.default)
     return f"`{shown}`"

@@ -27,6 +27,11 @@ def flags_of(arguments: argparse.Namespace) -> Flags:
     """The options that were given on the command line."""
     given = {key: getattr(arguments, name, None) for name, key in _OPTION_KEYS.items()}
     values = {key: value for key, value in given.items() if value is not None}
+    if hasattr(arguments, "bootstrap"):
+        values["network.bootstrap_peers"] = ",".join(arguments.bootstrap)
+        values["network.enabled"] = "true"
+    if hasattr(arguments, "network"):
+        values["network.enabled"] = "true" if arguments.network else "false"
     verbosity: int = getattr(arguments, "verbose", 0) or 0
     if verbosity:
         values["logging.level"] = "debug" if verbosity == 1 else "trace"
@@ -163,6 +168,14 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     _flag(parser, "-p", "--port", metavar="PORT", help="port of the local API")
     _flag(parser, "-m", "--model", metavar="PATH", help="GGUF file to serve as the default model")
     _flag(parser, "--gpu-layers", metavar="N", help="layers to put on the GPU")
+    _flag(parser, "--network", action=argparse.BooleanOptionalAction, help="meet other nodes")
+    _flag(
+        parser,
+        "--bootstrap",
+        metavar="CODE",
+        action="append",
+        help="invite code or address of a node to meet; repeatable, implies --network",
+    )
     _flag(parser, "-v", "--verbose", action="count", help="log more; -vv logs everything")
 
 

@@ -69,6 +69,21 @@ def test_flags_become_options(idle_host: FixedHost) -> None:
     }
 
 
+def test_naming_a_node_to_meet_turns_the_network_on_unless_it_is_refused(idle_host: FixedHost) -> None:
+    for argv, enabled in (
+        (["--bootstrap", "one", "--bootstrap", "two"], "true"),
+        (["--bootstrap", "one,two", "--no-network"], "false"),
+    ):
+        assert run(["run", "--headless", *argv], host=idle_host) == 0
+        assert idle_host.ran is not None
+        assert idle_host.ran[0].values == {
+            "network.bootstrap_peers": "one,two",
+            "network.enabled": enabled,
+        }
+    assert run(["--network", "run", "--headless"], host=idle_host) == 0
+    assert idle_host.ran[0].values == {"network.enabled": "true"}
+
+
 def test_flags_may_stand_before_the_command(idle_host: FixedHost) -> None:
     assert run(["-d", "/x", "-v", "run", "--headless"], host=idle_host) == 0
     assert idle_host.ran is not None

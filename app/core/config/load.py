@@ -190,4 +190,6 @@ def _shown(option: Option, value: Value) -> str:
         return "set" if value else "not set"
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

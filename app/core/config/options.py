@@ -8,15 +8,16 @@ from the declaration.
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
-Value = bool | int | float | str | Path | None
+Value = bool | int | float | str | Path | tuple[str, ...] | None
 
 ENVIRONMENT_PREFIX = "SWARMLLM_"
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _MAX_TEXT = 4096
+_MAX_ITEMS = 64
 
 
 class WrongValue(ValueError):
@@ -114,13 +115,17 @@ class Option:
             return kind if limits.minimum is None else f"{kind} of at least {_plain(limits.minimum)}"
         if limits.min_length:
             return f"empty or a text of at least {limits.min_length} printable characters without spaces"
+        if self.type is tuple:
+            return f"a list of at most {_MAX_ITEMS} texts"
         return "a path" if self.type is Path else "a text"
 
     def from_text(self, text: str, base: Path) -> Value:
         """The value that `text` of a flag or an environment variable stands for.
 
-        Relative paths start at `base`. Raises WrongValue.
+        Relative paths start at `base`; the items of a list are separated by commas. Raises WrongValue.
         """
+        if self.type is tuple:
+            return self._checked_list([item.strip() for item in text.split(",") if item.strip()], text)
         if self.type is bool:
             lowered = text.strip().lower()
             if lowered not in _TRUE | _FALSE:
@@ -143,6 +148,8 @@ class Option:
             if isinstance(value, bool) or not isinstance(value, (int, float) if self.type is float else int):
                 raise self._wrong(value)
             return self._checked_number(value, value)
+        if self.type is tuple:
+            return self._checked_list(value, value)
         return self._checked_text(value, base)
 
     def _checked_number(self, number: Any, given: object) -> Value:
@@ -165,6 +172,14 @@ class Option:
             if len(value) < limits.min_length or not sound:
                 raise self._wrong(value)
         return value
+
+    def _checked_list(self, items: object, given: object) -> tuple[str, ...]:
+        if not isinstance(items, (list, tuple)) or len(items) > _MAX_ITEMS:
+            raise self._wrong(given)
+        for item in items:
+            if not isinstance(item, str) or not 0 < len(item) <= _MAX_TEXT or "\0" in item:
+                raise self._wrong(given)
+        return tuple(items)
 
     def _as_path(self, value: str, base: Path) -> Path | None:
         if not value.strip():
@@ -190,6 +205,8 @@ def options_of(section: str, declaration: type) -> Iterator[Option]:
         hint = hints[declared.name]
         optional = type(None) in getattr(hint, "__args__", ())
         kind = next(part for part in hint.__args__ if part is not type(None)) if optional else hint
+        # A list of texts is declared as `tuple[str, ...]`.
+        kind = get_origin(kind) or kind
         yield Option(
             key=f"{section}.{declared.name}",
             type=kind,

@@ -11,6 +11,7 @@ from pathlib import Path
 from app.core.config.options import Option, option, options_of
 
 MIN_API_KEY_LENGTH = 16
+MIN_NETWORK_ID_LENGTH = 16
 
 
 def default_data_dir() -> Path:
@@ -143,6 +144,42 @@ class HubSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """Meeting other nodes. Nothing of this happens, and no port is opened for it, unless it is enabled."""
+
+    enabled: bool = option(
+        False, "Meet other nodes. The command line's `--bootstrap` implies it.", flag="--network"
+    )
+    listen_address: str = option(
+        "0.0.0.0",  # noqa: S104 - a node that is enabled is there to be reached
+        "Address of this machine to be reached at. Ports: `node.listen_port` plus 10 (TCP) and "
+        "`node.listen_port` (UDP).",
+    )
+    bootstrap_peers: tuple[str, ...] = option(
+        (),
+        "Invite codes or addresses (`/ip4/.../tcp/.../p2p/...`) of nodes to meet first; "
+        "separated by commas in the environment. The flag can be repeated.",
+        flag="--bootstrap",
+    )
+    gossip_network_id: str = option(
+        "",
+        "Key of a private network: only nodes with the same one can connect. Choose one that cannot be "
+        "guessed. Empty: the public network.",
+        secret=True,
+        min_length=MIN_NETWORK_ID_LENGTH,
+    )
+    enable_mdns: bool = option(True, "Find nodes on the local network by mDNS.")
+    enable_quic: bool = option(
+        True, "Listen for QUIC over UDP as well; a private network uses TCP only, whatever is set here."
+    )
+    enable_encryption: bool = option(
+        True, "Encrypt what two nodes say to each other once more, beyond the connection's own encryption."
+    )
+    peer_exchange: bool = option(True, "Learn addresses of other nodes from the peers.")
+    max_peers: int = option(200, "Peers to be connected with at the same time.", minimum=1, maximum=400)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoggingSettings:
     """What is logged, and where."""
 
@@ -173,6 +210,7 @@ class Settings:
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     hub: HubSettings = field(default_factory=HubSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     ui: UiSettings = field(default_factory=UiSettings)
 

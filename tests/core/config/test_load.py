@@ -98,7 +98,7 @@ def test_a_wrong_value_names_source_key_and_bound(tmp_path: Path) -> None:
             "logging.level must be one of error, warn, info, debug, trace, not 'loud'",
         ),
         ("[nod]\nx = 1", "there is no section nod; did you mean node?"),
-        ("[network]\nx = 1", "there is no section network."),
+        ("[nope]\nx = 1", "there is no section nope"),
         ("[node]\nlisten_prt = 1", "there is no option node.listen_prt; did you mean node.listen_port?"),
         ("node = 3", "node must be a section, written [node]."),
         ("[node\n", "is not valid TOML"),
@@ -138,6 +138,27 @@ def test_an_empty_environment_variable_counts_as_unset() -> None:
 def test_switches_read_the_usual_words(text: str, value: bool) -> None:
     loaded = load(environ={"SWARMLLM_INFERENCE_PREFIX_CACHE_ENABLED": text})
     assert loaded.settings.inference.prefix_cache_enabled is value
+
+
+def test_lists_are_arrays_in_a_file_and_separated_by_commas_elsewhere(tmp_path: Path) -> None:
+    file = written(tmp_path, "[network]\nbootstrap_peers = ['/ip4/10.0.0.1', 'swarm://abc']\n")
+    assert load(file=file).settings.network.bootstrap_peers == ("/ip4/10.0.0.1", "swarm://abc")
+    loaded = load(environ={"SWARMLLM_NETWORK_BOOTSTRAP_PEERS": " one, two,,"}, file=file)
+    assert loaded.settings.network.bootstrap_peers == ("one", "two")
+    rows = {row.key: row.value for row in loaded.rows()}
+    assert rows["network.bootstrap_peers"] == "one,two"
+
+
+@pytest.mark.parametrize("value", ["'text'", "[1]", "['']", "[['a']]", str(["a"] * 65)])
+def test_a_wrong_list_is_one_clear_line(tmp_path: Path, value: str) -> None:
+    said = wrong(file=written(tmp_path, f"[network]\nbootstrap_peers = {value}\n"))
+    assert "network.bootstrap_peers must be a list of at most 64 texts, not " in said
+
+
+def test_sharing_is_off_and_the_networks_key_is_a_secret() -> None:
+    assert load().settings.network.enabled is False
+    loaded = load(environ={"SWARMLLM_NETWORK_GOSSIP_NETWORK_ID": "a-long-network-key"})
+    assert {row.key: row.value for row in loaded.rows()}["network.gossip_network_id"] == "set"
 
 
 def test_a_secret_is_never_shown_neither_in_rows_nor_in_errors() -> None:
