@@ -11,6 +11,7 @@ from app.core.network.addresses import Address, BadAddress, parse_address
 from app.core.network.book import AddressBook, Source
 from app.core.network.cache import PeerCache
 from app.core.network.conduct import Conduct
+from app.core.network.invite import SCHEME, read_invite
 from app.core.network.keys import BadKey, public_of
 from app.core.network.options import NetworkOptions
 from app.core.network.tasks import Tasks
@@ -53,9 +54,11 @@ class Discovery:
             return
         for text in self._options.bootstrap_peers:
             try:
-                self.heard([named(text)], "bootstrap")
+                self.heard(meant(text), "bootstrap")
             except InvalidRequest as error:
-                log.warning("The bootstrap peer %s is left out. %s", text[:200], error.message)
+                # Codes are not logged: whoever has one can read the addresses in it.
+                shown = SCHEME if text.startswith(SCHEME) else text[:200]
+                log.warning("The bootstrap peer %s is left out. %s", shown, error.message)
 
     async def save(self) -> None:
         if self._cache is not None:
@@ -155,8 +158,16 @@ class Discovery:
             await self.save()
 
 
-def named(text: str) -> Address:
-    """The address that a person gave. Raises InvalidRequest unless it names its peer."""
+def meant(text: str) -> list[Address]:
+    """The addresses of one peer that an invite code or a multiaddr gives. Raises InvalidRequest."""
+    text = text.strip()
+    if not text.startswith(SCHEME):
+        return [_named(text)]
+    addresses = read_invite(text)
+    return [place for place in addresses if place.peer_id == addresses[0].peer_id]
+
+
+def _named(text: str) -> Address:
     try:
         address = parse_address(text)
     except BadAddress as error:

@@ -18,14 +18,14 @@ from app.core.network.addresses import Address
 from app.core.network.book import AddressBook
 from app.core.network.cache import Database, PeerCache
 from app.core.network.conduct import Conduct, Offence
-from app.core.network.discovery import Discovery, named
+from app.core.network.discovery import Discovery, meant
 from app.core.network.frame_stream import FrameStream
 from app.core.network.frames import Frame
 from app.core.network.host.host import Host
 from app.core.network.host.node import HostOptions
 from app.core.network.host_gate import HostGate
 from app.core.network.interfaces import advertised, lan_hosts, own_hosts
-from app.core.network.invite import SCHEME, make_invite, read_invite
+from app.core.network.invite import make_invite
 from app.core.network.keys import NodeKeys, node_id_of
 from app.core.network.mdns import Mdns
 from app.core.network.messages import expect, to_frame
@@ -225,12 +225,11 @@ class Network:
 
         Raises InvalidRequest for text that is neither, NetworkError when the node cannot be reached.
         """
-        text = text.strip()
-        addresses = read_invite(text) if text.startswith(SCHEME) else (named(text),)
+        addresses = meant(text)
         peer_id = addresses[0].peer_id or ""
         if peer_id == self.peer_id:
             raise InvalidRequest("This invite code is this node's own: use it on another one.")
-        self._discovery.heard([place for place in addresses if place.peer_id == peer_id], "invite")
+        self._discovery.heard(addresses, "invite")
         await self.dial(peer_id)
         await self.introduced(peer_id)
         return peer_id
