@@ -13,7 +13,7 @@ from app.cli.parser import flags_of, parse
 from app.cli.terminal import fail, note, say, say_json
 
 # Commands that need the client, which takes half a second to import: only what is asked for is loaded.
-_CLIENT_COMMANDS = ("status", "chat", "bench", "models", "stop")
+_CLIENT_COMMANDS = ("status", "chat", "bench", "models", "plan", "stop")
 
 Command = Callable[[argparse.Namespace, Host], int]
 

@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
         command("bench", "Measure the running node: tokens a second, time to first token.", common, _json())
     )
     _add_models(command("models", "Find, download, list, add, remove, load and unload models."), common)
+    planned = command(
+        "plan", "Tell where a model would run, how fast, and who would see what.", common, _json()
+    )
+    planned.add_argument("name", metavar="MODEL")
     command("config", "Print the effective options and where each came from.", common, running, _json())
     command("stop", "Stop the running node.", common)
     command("key", "Print the API key, for programs that use this node.", common)

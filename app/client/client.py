@@ -19,7 +19,7 @@ from app.client.errors import ClientError, bad_answer, connection_lost, error_in
 from app.client.hub import Hub
 from app.client.sse import EventReader
 from app.client.streams import END, deltas, import_step
-from app.client.types import ConfigRow, Delta, Message, Model, Options, Stats, Status, StoredModel
+from app.client.types import ConfigRow, Delta, Message, Model, Options, Placement, Stats, Status, StoredModel
 
 T = TypeVar("T")
 
@@ -162,6 +162,10 @@ class Client:
 
     async def unload_model(self, model: str) -> None:
         await self._call("POST", f"{_of_model(model)}/unload", _Ignored, patience=self._patient())
+
+    async def plan(self, model: str) -> Placement:
+        """Where the model would run, how fast, what is missing, and who would see what."""
+        return await self._call("GET", f"{_of_model(model)}/plan", Placement)
 
     async def stats(self) -> Stats:
         return await self._call("GET", "/api/admin/stats", Stats)

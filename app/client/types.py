@@ -180,6 +180,88 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     loaded: tuple[LoadedModel, ...] = ()
 
 
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """Layers `first_layer` up to `last_layer` and who runs them; `standbys` could take over."""
+
+    peer: str
+    here: bool = False
+    first_layer: int = 0
+    last_layer: int = 0
+    embedding: bool = False
+    head: bool = False
+    loaded: bool = False
+    standbys: tuple[str, ...] = ()
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that has a missing part, and why that does not help."""
+
+    peer: str
+    why: str = ""
+
+
+class MissingPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a model that no node can run."""
+
+    first_layer: int = 0
+    last_layer: int = 0
+    embedding: bool = False
+    head: bool = False
+    holders: tuple[Holder, ...] = ()
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What a participant sees; `hidden_layers` are the ranges whose hidden states it computes."""
+
+    peer: str
+    here: bool = False
+    text: bool = False
+    prompt_tokens: bool = False
+    answer_tokens: bool = False
+    hidden_layers: tuple[tuple[int, int], ...] = ()
+
+
+class MemoryTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what a model takes in memory, in bytes, and how that comes about."""
+
+    name: str
+    size: int
+    arithmetic: str = ""
+
+
+class MemoryFit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes in memory, and whether this node has as much."""
+
+    needed_bytes: int = 0
+    available_bytes: int = 0
+    fits: bool = True
+    sentence: str = ""
+    terms: tuple[MemoryTerm, ...] = ()
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a model would run. `placement` is "here", "peer" or "chain", None with a `problem`.
+
+    The speeds are predictions for `prompt_tokens` and `answer_tokens`, None as long as nothing was measured.
+    """
+
+    model_id: str
+    name: str = ""
+    possible: bool = True
+    problem: str = ""
+    placement: str | None = None
+    stages: tuple[Stage, ...] = ()
+    round_trips: int = 0
+    measured: bool = False
+    tokens_per_second: float | None = None
+    first_token_seconds: float | None = None
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    missing: tuple[MissingPart, ...] = ()
+    who_sees: tuple[Sight, ...] = ()
+    memory: MemoryFit = MemoryFit()
+
+
 class ConfigRow(msgspec.Struct, frozen=True, kw_only=True):
     """An effective option and where its value came from."""
 

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets as randomness
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,7 @@ from app.core.models.library import Library
 from app.core.storage.data_dir import DataDir
 from app.core.storage.database import Database
 from app.core.storage.files import write_private
+from app.core.swarm.preview import Previews, Room
 from app.core.swarm.router import Router, RouterLimits
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,11 @@ class Node:
         engine = await parts.enter_async_context(self._engine())
         self._subsystems["engine"] = True
         token = HubToken(secrets=secrets, environ=self._environ)
-        hub = await parts.enter_async_context(self._hub(data, library, engine, key, token))
+
+        def room() -> Room:
+            return self._room(engine)
+
+        hub = await parts.enter_async_context(self._hub(data, library, room, key, token))
         router = self._router(engine, library)
         self._subsystems["inference_router"] = True
         api = ApiServer(
@@ -129,6 +134,7 @@ class Node:
             bus=self.bus,
             status=lambda: self._status(key),
             hub=AdminHub(hub=hub, token=token),
+            preview=Previews(view=router.view, library=library, loaded=engine.loaded, room=room).of,
             config=self._loaded.rows,
             shutdown=self.stop,
         )
@@ -173,14 +179,21 @@ class Node:
         except SwarmError as error:
             self._warn(f"The model {path} cannot be used: {error}")
 
-    def _hub(self, data: DataDir, library: Library, engine: Engine, key: NodeKey, token: HubToken) -> Hub:
-        settings, machine = self._loaded.settings, Machine()
+    def _room(self, engine: Engine) -> Room:
+        """What models may take, those in memory included: they give way to others."""
+        taken = sum(model.memory_bytes for model in engine.loaded())
+        free = Machine().available_memory(mapped=0) + taken
+        memory = usable_memory(self._limits(), available_bytes=free, used_by_workers=0)
+        return Room(memory=memory, context=self._loaded.settings.inference.context_tokens, slots=1)
+
+    def _hub(
+        self, data: DataDir, library: Library, room: Callable[[], Room], key: NodeKey, token: HubToken
+    ) -> Hub:
+        settings = self._loaded.settings
 
         def running() -> Running:
-            taken = sum(model.memory_bytes for model in engine.loaded())
-            free = machine.available_memory(mapped=0) + taken
-            memory = usable_memory(self._limits(), available_bytes=free, used_by_workers=0)
-            return Running(memory=memory, context=settings.inference.context_tokens, slots=1)
+            now = room()
+            return Running(memory=now.memory, context=now.context, slots=now.slots)
 
         options = HubOptions(
             endpoint=endpoint_of(settings.hub.endpoint, self._environ),

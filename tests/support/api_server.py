@@ -1,7 +1,7 @@
 """A real API server on a free port, over the doubles of `api_router`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +10,7 @@ from typing import Any
 from app.core.api.server import ApiServer
 from app.core.api.status import NodeStatus
 from app.core.kernel.events import EventBus
+from app.core.swarm.preview import Preview
 from tests.support.api_router import IdleEngine, ListedLibrary, ScriptedRouter
 
 API_KEY = "k" * 64
@@ -30,6 +31,7 @@ class Node:
     bus: EventBus = field(default_factory=lambda: EventBus(raise_it))
     subsystems: dict[str, bool] = field(default_factory=lambda: {"storage": True, "engine": True})
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    preview: Callable[[str], Preview] | None = None
     url: str = ""
 
     def status(self) -> NodeStatus:
@@ -68,6 +70,7 @@ async def serving(
         status=node.status,
         config=lambda: [{"key": "node.listen_port", "value": str(port), "source": "default"}],
         shutdown=node.stopping.set,
+        preview=node.preview,
         **options,
     ) as server:
         node.url = server.url

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from app.core.kernel.errors import ModelNotFound
 from app.core.kernel.window import Window
+from app.core.models.entries import ShardEntry
 
 
 @dataclass
@@ -11,6 +12,13 @@ class Entry:
     id: str
     name: str
     complete: bool = True
+    architecture: str = "llama"
+    whole_only: str = ""
+    n_layers: int = 2
+    n_embd: int = 64
+    size_bytes: int = 1 << 20
+    held_bytes: int = 1 << 20
+    shards: tuple[ShardEntry, ...] = ()
 
 
 @dataclass

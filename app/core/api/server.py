@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from app.core.api.admin.hub import AdminHub
 from app.core.api.admin.models import AdminModels
 from app.core.api.admin.node import AdminNode
+from app.core.api.admin.plan import AdminPlan, Previewing
 from app.core.api.body import MAX_BODY
 from app.core.api.connections import KEEPALIVE_SECONDS, Connections, connection_bound
 from app.core.api.health import Health
@@ -45,11 +46,11 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is, `hub` are the endpoints of the hub, `config` gives the effective options
-    (rows of any plain type); `shutdown` starts the node's end and returns at once. Without these three
-    their endpoints do not exist. `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections`
-    bounds the open connections. Web pages of `allowed_origins` (e.g. "app://obsidian.md") may call the API,
-    with its key. Entering raises ConfigError where the port is taken.
+    `status` tells how the node is, `hub` are the endpoints of the hub, `preview` tells where a model would
+    run, `config` gives the effective options (rows of any plain type); `shutdown` starts the node's end and
+    returns at once. Without these four their endpoints do not exist. `clock` is monotonic, in seconds,
+    `wall_clock` Unix time. `connections` bounds the open connections. Web pages of `allowed_origins` (e.g.
+    "app://obsidian.md") may call the API, with its key. Entering raises ConfigError where the port is taken.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ApiServer:
         bus: EventBus,
         status: Callable[[], NodeStatus],
         hub: AdminHub | None = None,
+        preview: Previewing | None = None,
         config: Callable[[], Iterable[Any]] | None = None,
         shutdown: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -101,6 +103,7 @@ class ApiServer:
                 shutdown=shutdown,
             ).routes(),
             *(hub.routes() if hub else ()),
+            *(AdminPlan(preview=preview).routes() if preview else ()),
         ]
         self._runner: web.AppRunner | None = None
         self._connections: Connections | None = None

@@ -6,29 +6,32 @@ from typing import Final, Self
 import msgspec
 
 SHARE: Final = 0.2
-MOST_WEIGHT: Final = 64.0
+MOST_WEIGHT: Final = 16.0
 PROMPT_SAMPLE: Final = 256.0
 ANSWER_SAMPLE: Final = 32.0
 """Tokens that make a full sample: short requests say less, long ones more."""
 
 
 class Average(msgspec.Struct, frozen=True):
-    """Exponential moving average of `count` samples; 0.0 as long as there is none."""
+    """Exponential moving average of times; `value` is 0.0 as long as `mass`, the weight of all samples, is.
+
+    Of logarithms: times vary by factors, and one answer that took ten times as long because the machine was
+    busy should not weigh more than one that took a tenth. The first samples count by their weight alone.
+    """
 
     value: float = 0.0
-    count: int = 0
+    mass: float = 0.0
 
     def fed(self, sample: float, *, weight: float = 1.0) -> Self:
-        """With one more sample, which counts as `weight` samples of the same value.
-
-        Samples that are not finite or not positive tell nothing and leave the average as it is.
-        """
+        """With one more sample. One that is not finite or not positive tells nothing and changes nothing."""
         if not (math.isfinite(sample) and sample > 0.0 and weight > 0.0):
             return self
-        if self.count == 0:
-            return type(self)(sample, 1)
-        share = 1.0 - (1.0 - SHARE) ** min(weight, MOST_WEIGHT)
-        return type(self)(self.value + share * (sample - self.value), self.count + 1)
+        weight = min(weight, MOST_WEIGHT)
+        mass = self.mass + weight
+        if self.mass == 0.0:
+            return type(self)(sample, mass)
+        share = max(1.0 - (1.0 - SHARE) ** weight, weight / mass)
+        return type(self)(self.value * (sample / self.value) ** share, mass)
 
 
 class Speeds(msgspec.Struct, frozen=True):

@@ -53,32 +53,33 @@ def why_not(peer: Peer, here: str, request: Request) -> Why:
 
 
 def make_offers(snapshot: Snapshot, request: Request) -> list[Offer]:
-    """All offers of peers that may take part."""
+    """All offers of peers that may take part; of equal ones, those that take no memory come first."""
     usable = [peer for peer in snapshot.peers if why_not(peer, snapshot.here, request) == "available"]
     speeds = _Assumed(snapshot.shape, usable)
     cached = {(kv.peer, positions_of(snapshot.shape, kv.part)): kv.tokens for kv in request.cached}
+    rows = _rows(request, 0)
     offers: list[Offer] = []
     for peer in usable:
         here = peer.id == snapshot.here
         budget = math.inf if peer.memory_free is None else float(peer.memory_free)
         decode, prefill, measured = speeds.of(peer)
-        common = (decode, prefill)
-        for held in merged(snapshot.shape, peer):
-            everywhere = Positions(held.start, held.stop)
-            offers.append(
-                Offer(peer, here, everywhere, everywhere, False, budget, *common, _rows(request, 0), measured)
-            )
-            if here and held.start == 0:
-                # rows of the table are read from disk, without a worker
-                alone = Positions(0, 0), Positions(1, 1)
-                offers.append(Offer(peer, here, *alone, True, budget, *common, _rows(request, 0), measured))
         for holding in peer.holdings:
             if holding.loaded:
                 at = positions_of(snapshot.shape, holding.part)
-                rows = _rows(request, cached.get((peer.id, at), 0))
-                exactly = Positions(at.start, at.start), Positions(at.stop, at.stop)
-                offers.append(Offer(peer, here, *exactly, True, budget, *common, rows, measured))
+                new = _rows(request, cached.get((peer.id, at), 0)) if cached else rows
+                offers.append(Offer(peer, here, *_exactly(at), True, budget, decode, prefill, new, measured))
+        for held in merged(snapshot.shape, peer):
+            if here and held.start == 0:
+                # rows of the table are read from disk, without a worker
+                alone = _exactly(Positions(0, 1))
+                offers.append(Offer(peer, here, *alone, True, budget, decode, prefill, rows, measured))
+            offers.append(Offer(peer, here, held, held, False, budget, decode, prefill, rows, measured))
     return offers
+
+
+def _exactly(at: Positions) -> tuple[Positions, Positions]:
+    """The bounds of an offer of this segment only."""
+    return Positions(at.start, at.start), Positions(at.stop, at.stop)
 
 
 def merged(shape: ModelShape, peer: Peer) -> list[Positions]:

@@ -13,19 +13,16 @@ from app.core.kernel.generation import (
     EmbeddingResult,
 )
 from app.core.kernel.window import Window
+from app.core.swarm.local import Plannable
 
 Stream = AsyncGenerator[Chunk, None]
 
 
-class Model(Protocol):
+class Model(Plannable, Protocol):
     """What routing needs to know of a model of the library."""
 
     @property
-    def id(self) -> str: ...
-    @property
     def name(self) -> str: ...
-    @property
-    def complete(self) -> bool: ...
 
 
 class Library(Protocol):

@@ -17,11 +17,14 @@ from app.core.kernel.generation import (
     CompletionRequest,
     EmbeddingRequest,
     EmbeddingResult,
+    Finished,
     Started,
     Usage,
 )
+from app.core.scheduling.result import NoPlan
 from app.core.swarm.admission import Admission
 from app.core.swarm.execution import Executor, Library, LocalExecutor, Model, Stream
+from app.core.swarm.local import LocalView
 
 ANY_MODEL: Final = frozenset({"", "auto"})
 LISTED: Final = 10
@@ -65,6 +68,7 @@ class Router:
         self._admission = Admission(running=limits.max_concurrent_requests, queued=limits.max_queued_requests)
         self._local = LocalExecutor(engine=engine, library=library)
         self._totals = Totals()
+        self.view = LocalView()
 
     @property
     def totals(self) -> Totals:
@@ -140,8 +144,11 @@ class Router:
 
     def _plan(self, model: Model) -> Executor:
         """Where the model runs. Raises Conflict if it cannot run anywhere."""
-        if not model.complete:
-            raise Conflict(f"Model {model.name!r} is not complete on this node.", param="model")
+        placement = self.view.placement(model)
+        if isinstance(placement, NoPlan):
+            raise Conflict(
+                f"Model {model.name!r} is not complete on this node. {placement.sentence}", param="model"
+            )
         return self._local
 
     async def _stream(
@@ -154,6 +161,8 @@ class Router:
             async with self._admission.place(priority), aclosing(await begin(where, model)) as chunks:
                 async for chunk in chunks:
                     account.note(chunk)
+                    if isinstance(chunk, Usage):
+                        self.view.measured(model, chunk, choices=account.choices)
                     yield chunk
         except BaseException as error:
             account.ended_by(error)
@@ -187,6 +196,7 @@ class Account:
         self.began = began
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self.choices = 0
         self.outcome = "ok"
 
     def note(self, chunk: Chunk) -> None:
@@ -195,6 +205,8 @@ class Account:
         elif isinstance(chunk, Usage):
             self.prompt_tokens = chunk.prompt_tokens
             self.completion_tokens = chunk.completion_tokens
+        elif isinstance(chunk, Finished):
+            self.choices += 1
         else:
             self.completion_tokens += 1
 

@@ -13,21 +13,31 @@ def test_the_first_sample_is_the_average() -> None:
     assert Average().fed(3.0).value == 3.0
 
 
-@given(st.lists(POSITIVE, min_size=1))
-def test_an_average_stays_between_its_samples(samples: list[float]) -> None:
+@given(st.lists(st.tuples(POSITIVE, st.floats(0.01, 100.0)), min_size=1))
+def test_an_average_stays_between_its_samples(samples: list[tuple[float, float]]) -> None:
     average = Average()
-    for sample in samples:
-        average = average.fed(sample)
-    assert min(samples) * (1 - 1e-9) <= average.value <= max(samples) * (1 + 1e-9)
-    assert average.count == len(samples)
+    for sample, weight in samples:
+        average = average.fed(sample, weight=weight)
+    least, most = min(sample for sample, _ in samples), max(sample for sample, _ in samples)
+    assert least * (1 - 1e-9) <= average.value <= most * (1 + 1e-9)
 
 
-@given(POSITIVE, POSITIVE, st.integers(1, 12))
-def test_a_heavy_sample_counts_as_many_equal_ones(start: float, sample: float, weight: int) -> None:
-    many = Average().fed(start)
-    for _ in range(weight):
-        many = many.fed(sample)
-    assert Average().fed(start).fed(sample, weight=weight).value == pytest.approx(many.value)
+def test_the_first_samples_count_alike_and_later_ones_a_fifth() -> None:
+    assert Average().fed(1.0).fed(4.0).value == pytest.approx(2.0)
+    settled = Average()
+    for _ in range(50):
+        settled = settled.fed(1.0)
+    assert settled.fed(32.0).value == pytest.approx(2.0)
+
+
+def test_an_average_follows_a_change_and_shrugs_off_an_outlier() -> None:
+    average = Average()
+    for _ in range(30):
+        average = average.fed(0.01)
+    assert average.fed(0.1).value < 0.016
+    for _ in range(15):
+        average = average.fed(0.05)
+    assert average.value == pytest.approx(0.05, rel=0.1)
 
 
 def test_samples_that_tell_nothing_change_nothing() -> None:
