@@ -45,6 +45,7 @@ class Fault:
     shift: int = 0
     whole: bool = False
     path: str = "*"
+    body: bytes = b"fault"
 
 
 @dataclass(kw_only=True)
@@ -238,7 +239,7 @@ class HubServer:
         fault = _take(self.api_faults, request.path)
         if fault is None:
             return None
-        return web.Response(status=fault.status, headers=dict(fault.headers), text="fault")
+        return web.Response(status=fault.status, headers=dict(fault.headers), body=fault.body)
 
     # --- the CDN ----------------------------------------------------------------------------------
 
@@ -246,9 +247,9 @@ class HubServer:
         return [web.get("/{owner}/{name}/{path:.+}", self._contents)]
 
     async def _contents(self, request: web.Request) -> web.StreamResponse:
-        repo = self.repos[f"{request.match_info['owner']}/{request.match_info['name']}"]
         if request.query.get("signature") != self.signature:
             return web.Response(status=403, text="expired")
+        repo = self.repos[f"{request.match_info['owner']}/{request.match_info['name']}"]
         data = repo.files[request.match_info["path"]]
         fault = None if request.method == "HEAD" else _take(self.faults, request.path)
         if fault is None and not self.pace:

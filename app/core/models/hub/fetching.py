@@ -9,7 +9,7 @@ from app.core.models.hub.answers import HubFile
 from app.core.models.hub.client import Body, HubClient
 from app.core.models.hub.failures import Patience, Unreliable
 from app.core.models.hub.layout import Piece
-from app.core.models.hub.pace import Bandwidth
+from app.core.models.hub.pace import Bandwidth, Drip
 
 RUN_BYTES: Final = 64 << 20
 PROGRESS_BYTES: Final = 256 << 10
@@ -18,6 +18,7 @@ _READ: Final = 256 << 10
 
 class Fetcher:
     """Fetches `pieces` of `files`. `store` puts one away; `received` is told how many bytes came in.
+    `clock` is monotonic.
 
     Attempts count anew as soon as PROGRESS_BYTES or the rest of a piece have arrived.
     """
@@ -33,6 +34,7 @@ class Fetcher:
         patience: Patience,
         store: Callable[[int, bytearray], Awaitable[None]],
         received: Callable[[int], None],
+        clock: Callable[[], float],
     ) -> None:
         self._client = client
         self._files = files
@@ -42,6 +44,7 @@ class Fetcher:
         self._patience = patience
         self._store = store
         self._received = received
+        self._clock = clock
 
     async def fetch(self, missing: Iterable[int]) -> None:
         """Returns when all `missing` pieces are stored. Raises what the client and `store` raise."""
@@ -71,18 +74,22 @@ class Fetcher:
         file = self._files[self._pieces[run[0]].file]
         start = self._pieces[run[0]].start + len(partial)
         last = self._pieces[run[-1]]
+        drip = Drip()
         async with self._client.open_range(file, start, last.start + last.length - start) as body:
             while run:
-                await self._fill(body, partial, self._pieces[run[0]].length, file)
+                await self._fill(body, partial, self._pieces[run[0]].length, file, drip)
                 await self._store(run[0], partial)
                 partial.clear()
                 del run[0]
 
-    async def _fill(self, body: Body, partial: bytearray, length: int, file: HubFile) -> None:
+    async def _fill(self, body: Body, partial: bytearray, length: int, file: HubFile, drip: Drip) -> None:
         while len(partial) < length:
+            asked = self._clock()
             data = await body.read(min(_READ, length - len(partial)))
             if not data:
                 raise Unreliable(f"The hub ended the file {file.path} early.")
+            if drip.too_slow(len(data), self._clock() - asked):
+                raise Unreliable(f"The hub hardly sends anything of the file {file.path}.")
             partial += data
             self._received(len(data))
             await self._bandwidth.take(len(data))

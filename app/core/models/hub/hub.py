@@ -111,6 +111,7 @@ class Hub:
             patience=self._patience,
             connections=options.connections,
             piece_bytes=options.piece_bytes,
+            clock=clock,
         )
         self.downloads = Downloads(
             root=root, means=means, bus=bus, at_once=options.at_once, clock=clock, wall_clock=wall_clock

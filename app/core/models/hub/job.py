@@ -45,6 +45,7 @@ class Means(NamedTuple):
     patience: Patience
     connections: int
     piece_bytes: int
+    clock: Callable[[], float]
 
 
 class _Work(NamedTuple):
@@ -186,6 +187,7 @@ class Job:
             patience=means.patience,
             store=partial(self._store, work),
             received=self._speed.add,
+            clock=means.clock,
         )
         self._tell("downloading")
         missing = [n for n in range(len(work.layout.pieces)) if n not in work.journal.proven]

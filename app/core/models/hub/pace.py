@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+DRIP_SECONDS: Final = 60.0
+DRIP_BYTES: Final = 256 << 10
 _WINDOW_SECONDS: Final = 10.0
 
 
@@ -30,6 +32,24 @@ class Bandwidth:
         now = self._clock()
         self._free_at = max(self._free_at, now) + count / self._rate
         await self._sleep(self._free_at - now)
+
+
+class Drip:
+    """Tells when a server sends so little that the connection is as good as dead."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._count = 0
+
+    def too_slow(self, count: int, seconds: float) -> bool:
+        """Whether less than DRIP_BYTES came in the last DRIP_SECONDS; `count` more took `seconds` to come."""
+        self._seconds += seconds
+        self._count += count
+        if self._seconds < DRIP_SECONDS:
+            return False
+        slow = self._count < DRIP_BYTES
+        self._seconds, self._count = 0.0, 0
+        return slow
 
 
 class Speed:

@@ -14,7 +14,7 @@ from app.core.models.hub.hub import endpoint_of
 from app.core.models.hub.journal import Journal
 from app.core.models.hub.layout import REST, Layout, plan_layout
 from app.core.models.hub.naming import hub_address, quantization_of
-from app.core.models.hub.pace import Bandwidth, Speed
+from app.core.models.hub.pace import Bandwidth, Drip, Speed
 from app.core.models.hub.share import fair_share
 from app.core.models.importing import plan_import
 from tests.support.gguf_models import plain_llama
@@ -169,6 +169,14 @@ async def test_bandwidth_is_shared_out_evenly() -> None:
     assert slept[-1] == pytest.approx(0.1)
     await Bandwidth(bytes_per_second=0, clock=time.monotonic, sleep=sleep).take(1 << 30)
     assert len(slept) == 4
+
+
+def test_a_server_that_only_drips_is_noticed() -> None:
+    drip = Drip()
+    assert not any(drip.too_slow(1, 1.0) for _ in range(59))
+    assert drip.too_slow(1, 1.0)
+    assert not any(drip.too_slow(100_000, 20.0) for _ in range(30))
+    assert not any(drip.too_slow(1, 1.0) for _ in range(59))
 
 
 def test_speed_is_that_of_the_last_seconds() -> None:
