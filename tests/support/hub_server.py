@@ -70,6 +70,7 @@ class HubServer:
         self.cdn_url = ""
         self.body_bytes = 0
         self.pace: float = 0.0
+        self._ceiling: int | None = None
         self.signature = "first"
         self.busy = 0
         self.most_busy = 0
@@ -92,10 +93,9 @@ class HubServer:
         """Ends every stall."""
         self._released.set()
 
-    def range_requests(self) -> list[str]:
-        return [
-            seen.headers["Range"] for seen in self.seen if seen.server == "cdn" and "Range" in seen.headers
-        ]
+    def allow(self, count: int | None) -> None:
+        """Sends `count` more bytes of contents, or a little more, and then waits; None: all."""
+        self._ceiling = None if count is None else self.body_bytes + count
 
     async def _serve(self, routes: list[web.RouteDef], name: str) -> str:
         @web.middleware
@@ -252,7 +252,7 @@ class HubServer:
         repo = self.repos[f"{request.match_info['owner']}/{request.match_info['name']}"]
         data = repo.files[request.match_info["path"]]
         fault = None if request.method == "HEAD" else _take(self.faults, request.path)
-        if fault is None and not self.pace:
+        if fault is None and not self.pace and self._ceiling is None:
             self.body_bytes += len(_sliced(request, data)[0])
             return _content(request, data, {})
         self.busy += 1
@@ -277,7 +277,7 @@ class HubServer:
         end = len(body) if fault.truncate is None else min(fault.truncate, len(body))
         end = end if fault.stall is None else min(fault.stall, end)
         with contextlib.suppress(ConnectionResetError):
-            await self._write(response, body[:end])
+            await self._write(request, response, body[:end])
         if fault.stall is not None:
             await self._released.wait()
         broken = fault.truncate is not None or fault.stall is not None
@@ -285,14 +285,21 @@ class HubServer:
             request.transport.close()
         return response
 
-    async def _write(self, response: web.StreamResponse, body: bytes) -> None:
-        step = 64 << 10 if self.pace else max(1, len(body))
+    async def _write(self, request: web.Request, response: web.StreamResponse, body: bytes) -> None:
+        step = 64 << 10 if self.pace or self._ceiling is not None else max(1, len(body))
         for start in range(0, len(body), step):
+            await self._wait_for_leave(request)
             part = body[start : start + step]
             await response.write(part)
             self.body_bytes += len(part)
             if self.pace:
                 await asyncio.sleep(len(part) / self.pace)
+
+    async def _wait_for_leave(self, request: web.Request) -> None:
+        while self._ceiling is not None and self.body_bytes >= self._ceiling:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError
+            await asyncio.sleep(0.005)
 
 
 def _take(faults: list[Fault], path: str) -> Fault | None:

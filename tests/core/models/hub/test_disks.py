@@ -10,8 +10,6 @@ from tests.support.gguf_library import mounted, needs_mount, remount
 from tests.support.hub_node import FILE, REPO, ended, hub_at, until_bytes
 from tests.support.hub_server import HubServer
 
-SLOW = 4_000_000
-
 
 def fill(path: Path) -> None:
     """Takes all the room that is left. Raises OSError then."""
@@ -25,14 +23,14 @@ async def test_a_disk_that_fills_up_stops_the_download_until_there_is_room(
     server: HubServer, tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "disk", size="8m") as disk:
-        async with hub_at(disk, server.url) as (hub, library):
-            server.pace = SLOW
+        async with hub_at(disk, server.url, connections=1) as (hub, library):
             download = await hub.download(REPO, FILE)
+            server.allow(1_000_000)
             await until_bytes(hub, download, 300_000)
             ballast = disk / "ballast"
             with pytest.raises(OSError, match="No space"):
                 fill(ballast)
-            server.pace = 0
+            server.allow(None)
             failed = await ended(hub, download)
             assert failed.state == "failed"
             assert "disk is full" in failed.problem

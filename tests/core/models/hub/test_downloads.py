@@ -55,6 +55,9 @@ FAULTS = {
 }
 
 
+QUICK = {"truncated", "silent", "too busy"}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_failures_while_data_arrives_cost_nothing(
     server: HubServer, tmp_path: Path, fault: str
@@ -70,7 +73,10 @@ async def test_failures_while_data_arrives_cost_nothing(
         assert (await library.verify(done.model_id)).complete
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAULTS],
+)
 async def test_a_hub_that_keeps_failing_is_an_error_that_can_be_gone_on_from(
     server: HubServer, tmp_path: Path, name: str
 ) -> None:

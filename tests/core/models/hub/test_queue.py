@@ -13,20 +13,18 @@ from tests.support.gguf_library import reraise
 from tests.support.hub_node import FILE, REPO, ended, hub_at, noted, until_bytes
 from tests.support.hub_server import TOKEN, Fault, HubServer, Repo
 
-SLOW = 4_000_000
-
 
 async def test_a_paused_download_goes_on_where_it_was(
     server: HubServer, content: bytes, tmp_path: Path
 ) -> None:
-    async with hub_at(tmp_path, server.url) as (hub, _):
-        server.pace = SLOW
+    async with hub_at(tmp_path, server.url, connections=1) as (hub, _):
         download = await hub.download(REPO, FILE)
+        server.allow(1_000_000)
         await until_bytes(hub, download, 600_000)
         paused = await hub.downloads.pause(download.id)
         assert paused.state == "paused"
         assert paused.done_bytes >= 600_000
-        server.pace = 0
+        server.allow(None)
         before = server.body_bytes
         done = await ended(hub, await hub.downloads.resume(download.id))
         assert done.state == "done"
@@ -34,11 +32,11 @@ async def test_a_paused_download_goes_on_where_it_was(
 
 
 async def test_downloads_outlive_the_node(server: HubServer, content: bytes, tmp_path: Path) -> None:
-    server.pace = SLOW
-    async with hub_at(tmp_path, server.url) as (hub, _):
+    async with hub_at(tmp_path, server.url, connections=1) as (hub, _):
         download = await hub.download(REPO, FILE)
+        server.allow(1_000_000)
         await until_bytes(hub, download, 600_000)
-    server.pace = 0
+    server.allow(None)
     before = server.body_bytes
     async with hub_at(tmp_path, server.url) as (hub, library):
         (found,) = hub.downloads.all()
@@ -52,9 +50,9 @@ async def test_downloads_outlive_the_node(server: HubServer, content: bytes, tmp
 
 
 async def test_a_cancelled_download_leaves_nothing(server: HubServer, tmp_path: Path) -> None:
-    async with hub_at(tmp_path, server.url) as (hub, library):
-        server.pace = SLOW
+    async with hub_at(tmp_path, server.url, connections=1) as (hub, library):
         download = await hub.download(REPO, FILE)
+        server.allow(1_000_000)
         await until_bytes(hub, download, 300_000)
         assert (await hub.downloads.cancel(download.id)).state == "cancelled"
         assert hub.downloads.all() == ()
@@ -156,12 +154,12 @@ async def test_what_does_not_fit_is_refused_before_anything_is_fetched(
 
 
 async def test_a_shard_that_vanished_is_fetched_again(server: HubServer, tmp_path: Path) -> None:
-    async with hub_at(tmp_path, server.url) as (hub, library):
-        server.pace = SLOW
+    async with hub_at(tmp_path, server.url, connections=1) as (hub, library):
         download = await hub.download(REPO, FILE)
-        await until_bytes(hub, download, 900_000)
+        server.allow(1_000_000)
+        await until_bytes(hub, download, 700_000)
         await hub.downloads.pause(download.id)
-        server.pace = 0
+        server.allow(None)
         shards = sorted((tmp_path / FOLDER / download.id / "model" / "shards").glob("*-layers.gguf"))
         shards[0].unlink()
         with shards[1].open("r+b") as file:
