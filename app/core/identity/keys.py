@@ -21,9 +21,10 @@ class SecretStore(Protocol):
 
 
 class NodeKey:
-    """An Ed25519 key pair (RFC 8032), made from its 32-byte seed."""
+    """An Ed25519 key pair (RFC 8032), made from its 32-byte `seed`, which is a secret."""
 
     def __init__(self, seed: bytes) -> None:
+        self.seed = seed
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.public_bytes: bytes = self._private.public_key().public_bytes_raw()
 

@@ -6,6 +6,8 @@ It comes late because importing it takes a second and 90 MB, which a node that s
 import asyncio
 import logging
 from collections.abc import Callable
+from importlib import import_module
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from app.core.config.settings import NetworkSettings
@@ -123,15 +125,32 @@ class Peers:
             self._settled.set()
 
     async def _serve(self, options: NetworkOptions) -> None:
-        if options.listen_port + TCP_ABOVE > 0xFFFF:
-            raise NetworkError(f"It listens {TCP_ABOVE} ports above the API's: choose a lower one with --port.")
-        make = await asyncio.to_thread(_load)
-        async with make(options, self._seed, self._database, self._bus, self._software) as network:
+        _check(options)
+        # In a thread, so that the node answers meanwhile.
+        await asyncio.to_thread(import_module, "app.core.network.network")
+        async with self._made(options) as network:
+            if not any(address.transport == "tcp" for address in network.addresses):
+                raise NetworkError(f"{_place(options)} is taken by another program, or not permitted.")
             self._network = network
             self._settled.set()
             self._changed(True)
             log.info("The network is up at %s", ", ".join(map(str, network.addresses)))
             await self._leave.wait()
+
+    def _made(self, options: NetworkOptions) -> "Network":
+        from app.core.network.network import Network  # noqa: PLC0415
+        from app.core.network.services import Services  # noqa: PLC0415
+        from app.core.network.topics import Topics  # noqa: PLC0415
+
+        return Network(
+            seed=self._seed,
+            options=options,
+            services=Services(),
+            topics=Topics({}),
+            bus=self._bus,
+            database=self._database,
+            software=self._software,
+        )
 
     def _failed(self, reason: str) -> None:
         self._changed(False)
@@ -139,23 +158,15 @@ class Peers:
         self._warn(self._problem)
 
 
-def _load() -> "Callable[[NetworkOptions, bytes, Database, EventBus, str], Network]":
-    """Imports the network; in a thread, because it takes a second."""
-    from app.core.network.network import Network  # noqa: PLC0415
-    from app.core.network.services import Services  # noqa: PLC0415
-    from app.core.network.topics import Topics  # noqa: PLC0415
+def _check(options: NetworkOptions) -> None:
+    try:
+        ip_address(options.listen_address)
+    except ValueError:
+        raise NetworkError("network.listen_address has to be an IP address of this machine.") from None
+    if options.listen_port + TCP_ABOVE > 0xFFFF:
+        raise NetworkError(f"It needs the port {TCP_ABOVE} above the API's: choose a lower one with --port.")
 
-    def make(
-        options: NetworkOptions, seed: bytes, database: "Database", bus: EventBus, software: str
-    ) -> Network:
-        return Network(
-            seed=seed,
-            options=options,
-            services=Services(),
-            topics=Topics({}),
-            bus=bus,
-            database=database,
-            software=software,
-        )
 
-    return make
+def _place(options: NetworkOptions) -> str:
+    port = options.listen_port + TCP_ABOVE if options.listen_port else "any"
+    return f"The TCP port {port} of {options.listen_address}"
