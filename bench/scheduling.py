@@ -55,7 +55,7 @@ def node(name: str, chance: random.Random) -> Peer:
     speed = LAYER_BYTES / chance.choice(BANDWIDTHS)
     room = max(SHARD, memory // LAYER_BYTES // SHARD * SHARD)
     stored = min(LAYERS, room * chance.choice((1, 1, 2)))
-    first = chance.randrange(0, LAYERS - stored + 1, SHARD)
+    first = min(max(0, chance.randrange(-stored, LAYERS, SHARD)), LAYERS - stored)
     last = first + stored
     part = Segment(first=first, last=last, embedding=first == 0, head=last == LAYERS)
     fits_loaded = stored * LAYER_BYTES <= memory

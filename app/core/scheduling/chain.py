@@ -14,12 +14,12 @@ import numpy as np
 
 from app.core.scheduling.offers import Offer
 from app.core.scheduling.shape import Positions, Scale
-from app.core.scheduling.table import Columns, Floats, Table
+from app.core.scheduling.table import Floats, Table
 
 BEAM: Final = 6
 LOOKED_AT: Final = 4
 """Candidates per way that is kept: some are the same peers in another order."""
-NEAREST: Final = 128
+NEAREST: Final = 64
 """Offers that the beam tries before it tries all."""
 
 
@@ -68,9 +68,9 @@ def best_chain(
     exact = _within_memory(scale, _links(way))
     if not exact:
         nearest = [offers[column] for column in np.argsort(slack, kind="stable")[:NEAREST]]
-        way = _beam(Table(scale, nearest, answer_tokens), beam)
+        way = _Beam(Table(scale, nearest, answer_tokens), beam).best()
         if way is None and len(nearest) < len(offers):
-            way = _beam(table, beam)
+            way = _Beam(table, beam).best()
         if way is None:
             return None
     links = _links(way)
@@ -83,66 +83,98 @@ def _exact(table: Table) -> tuple[Way | None, Floats]:
     """The best way to the end if memory is only counted segment by segment, and by how much each offer
     failed to be part of a best way to somewhere.
     """
-    ways = [NOWHERE]
-    slack = np.full(len(table.offers), np.inf)
+    ways: dict[int, Way] = {0: NOWHERE}
+    reached = np.full(table.end + 1, np.inf)
+    reached[0] = 0.0
+    late = np.full((table.end + 1, len(table.offers)), np.inf)
     best = table.begin[0].copy()
-    narrow = np.flatnonzero(~table.roomy)
     for stop in table.borders:
-        roomy = np.flatnonzero(table.roomy & table.stopping(stop))
-        limited = narrow[table.stopping(stop)[narrow]]
-        seconds = [best[roomy] + table.finish[stop, roomy]]
-        block = table.block(ways[table.near(ways, stop, limited) :], stop, limited)
-        seconds.append(block.min(axis=0, initial=np.inf) + table.finish[stop, limited])
-        columns, arrivals = np.concatenate((roomy, limited)), np.concatenate(seconds)
-        least = int(arrivals.argmin()) if arrivals.size else -1
-        if least < 0 or not math.isfinite(arrivals[least]):
+        arrivals = late[stop]
+        roomy, limited = table.ending(stop)
+        arrivals[roomy] = best[roomy] + table.finish[stop, roomy]
+        if limited.size:
+            arrivals[limited] = (
+                table.beginnings(reached, stop, limited).min(axis=0) + table.finish[stop, limited]
+            )
+        column = int(arrivals.argmin())
+        least = float(arrivals[column])
+        if not math.isfinite(least):
             continue
-        slack[columns] = np.minimum(slack[columns], arrivals - arrivals[least])
-        column = columns[least : least + 1]
-        before = ways[int(table.block(ways, stop, column)[:, 0].argmin())]
-        link = Link(table.offers[int(column[0])], Positions(before.at, stop))
-        ways.append(Way(float(arrivals[least]), stop, link, before, {}))
-        best = np.minimum(best, arrivals[least] + table.begin[stop])
-    last = ways[-1]
-    return (last if last.at == table.end else None), slack
+        start = int(table.beginnings(reached, stop, np.array([column])).argmin())
+        link = Link(table.offers[column], Positions(start, stop))
+        ways[stop] = Way(least, stop, link, ways[start], {})
+        reached[stop] = least
+        arrivals -= least
+        np.minimum(best, least + table.begin[stop], out=best)
+    return ways.get(table.end), late.min(axis=0)
 
 
-def _beam(table: Table, keep: int) -> Way | None:
-    """A good way to the end that keeps to every peer's memory, or None if none was found."""
-    ways = [NOWHERE]
-    for stop in table.borders:
-        columns = np.flatnonzero(table.stopping(stop))
-        before = ways[table.near(ways, stop, columns) :]
-        ways += _spread(_arrivals(table, before, stop, columns, most=LOOKED_AT * keep), keep)
-    at_end = [way for way in ways if way.at == table.end]
-    return min(at_end, key=lambda way: way.seconds, default=None)
+class _Beam:
+    """Ways that keep to every peer's memory, `keep` of them at most to each position."""
 
+    def __init__(self, table: Table, keep: int) -> None:
+        self._table = table
+        self._keep = keep
+        most = 1 + keep * len(table.borders)
+        self._ways: list[Way] = []
+        self._at = np.zeros(most, dtype=np.intp)
+        self._seconds = np.empty((most, len(table.offers)))
+        self._room = np.empty((most, len(table.offers)))
+        self._add(NOWHERE)
 
-def _arrivals(table: Table, before: list[Way], stop: int, columns: Columns, *, most: int) -> list[Way]:
-    """The cheapest `most` ways to `stop`, in order."""
-    flat = (table.block(before, stop, columns, used=True) + table.finish[stop, columns]).ravel()
-    most = min(flat.size, most)
-    if most == 0:
-        return []
-    nearest = np.argpartition(flat, most - 1)[:most]
-    out = []
-    for index in nearest[np.argsort(flat[nearest], kind="stable")]:
-        if not math.isfinite(flat[index]):
-            break
-        row, column = divmod(int(index), columns.size)
-        link = Link(table.offers[int(columns[column])], Positions(before[row].at, stop))
-        used = _with(table.scale, before[row].used, link)
-        out.append(Way(float(flat[index]), stop, link, before[row], used))
-    return out
+    def best(self) -> Way | None:
+        """A good way to the end, or None if none was found."""
+        table, last = self._table, list[Way]()
+        for stop in table.borders:
+            last = self._spread(self._arrivals(stop))
+            for way in last:
+                self._add(way)
+        return min(last, key=lambda way: way.seconds, default=None)
 
+    def _add(self, way: Way) -> None:
+        row = len(self._ways)
+        self._ways.append(way)
+        self._at[row] = way.at
+        self._seconds[row] = way.seconds + self._table.begin[way.at]
+        self._room[row] = self._table.budget
+        for peer, used in way.used.items():
+            self._room[row, self._table.columns_of(peer)] -= used
 
-def _spread(ways: list[Way], keep: int) -> list[Way]:
-    """The cheapest; one that costs more than another is kept only if it spares some memory."""
-    kept: list[Way] = []
-    for way in ways:
-        if len(kept) < keep and not any(_no_worse(other.used, way.used) for other in kept):
-            kept.append(way)
-    return kept
+    def _arrivals(self, stop: int) -> list[Way]:
+        """The cheapest ways to `stop`, in order."""
+        table, count = self._table, len(self._ways)
+        columns = np.concatenate(table.ending(stop))
+        if columns.size == 0:
+            return []
+        first = int(np.searchsorted(self._at[:count], table.earliest(stop, columns)))
+        at = self._at[first:count]
+        if at.size == 0:
+            return []
+        needs = table.needs[at, stop][:, None] + table.left_for_the_head(stop, columns)
+        fits = needs <= self._room[first:count, columns]
+        seconds = np.where(fits, self._seconds[first:count, columns], np.inf) + table.finish[stop, columns]
+        seconds[table.forbidden[at, stop]] = np.inf
+        flat = seconds.ravel()
+        most = min(flat.size, LOOKED_AT * self._keep)
+        nearest = np.argpartition(flat, most - 1)[:most]
+        ways = []
+        for index in nearest[np.argsort(flat[nearest], kind="stable")].tolist():
+            if not math.isfinite(flat[index]):
+                break
+            row, column = divmod(index, columns.size)
+            before = self._ways[first + row]
+            link = Link(table.offers[columns[column]], Positions(before.at, stop))
+            used = _with(table.scale, before.used, link)
+            ways.append(Way(float(flat[index]), stop, link, before, used))
+        return ways
+
+    def _spread(self, ways: list[Way]) -> list[Way]:
+        """The cheapest; one that costs more than another is kept only if it spares some memory."""
+        kept: list[Way] = []
+        for way in ways:
+            if len(kept) < self._keep and not any(_no_worse(other.used, way.used) for other in kept):
+                kept.append(way)
+        return kept
 
 
 def _with(scale: Scale, used: dict[str, float], link: Link) -> dict[str, float]:

@@ -24,17 +24,18 @@ def explain(snapshot: Snapshot, request: Request, scale: Scale, offers: list[Off
 
 def _uncovered(offers: list[Offer], scale: Scale) -> list[Positions]:
     """The stretches of units that are within no offer whose peer could load at least that unit."""
-    end = scale.shape.end
-    covered = [False] * end
+    units = range(scale.shape.end)
+    needs = [scale.need(Positions(unit, unit + 1)) for unit in units]
+    missing = set(units)
     for offer in offers:
-        for unit in range(offer.starts.start, offer.stops.stop):
-            at = Positions(unit, unit + 1)
-            held = offer.loaded or scale.need(at) <= offer.budget
-            covered[unit] = covered[unit] or (held and (unit > 0 or offer.here or offer.stops.stop > 1))
+        if not missing:
+            return []
+        held = missing.intersection(range(offer.starts.start, offer.stops.stop))
+        if held == {0} and not offer.here and offer.stops.stop == 1:
+            continue  # others' tables are of no use without a layer
+        missing -= {unit for unit in held if offer.loaded or needs[unit] <= offer.budget}
     out: list[Positions] = []
-    for unit, known in enumerate(covered):
-        if known:
-            continue
+    for unit in sorted(missing):
         if out and out[-1].stop == unit:
             out[-1] = Positions(out[-1].start, unit + 1)
         else:

@@ -4,8 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,22 +25,12 @@ Flags = npt.NDArray[np.bool_]
 Columns = npt.NDArray[np.intp]
 
 
-class Reached(Protocol):
-    """A way to a position."""
-
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def at(self) -> int: ...
-    @property
-    def used(self) -> Mapping[str, float]: ...
-
-
 class Table:
     """`begin` is what beginning a segment at a position costs, less what would be done before it; `finish`
     what ending there costs, all before it included: their sum is a segment's cost, infinite where the
     offer does not reach. `borders` are the positions where a segment may end, in order. `roomy` offers can
-    run any segment they reach, whatever its size.
+    run any segment they reach, whatever its size; `budget` is the memory of each. By beginning and end,
+    `needs` is the memory that a window takes, and `forbidden` tells which must not be.
     """
 
     def __init__(self, scale: Scale, offers: list[Offer], answer_tokens: int) -> None:
@@ -53,52 +42,51 @@ class Table:
         self._first_stop, self._last_stop = np.array([offer.stops for offer in offers], dtype=np.int64).T
         self._first_start = starts[:, 0]
         self._here = np.array([offer.here for offer in offers])
-        self._budget = _floats([math.inf if offer.loaded else offer.budget for offer in offers])
-        self._needs, self._forbidden = self._rules()
+        self.budget = _floats([math.inf if offer.loaded else offer.budget for offer in offers])
+        self.needs, self.forbidden = self._rules()
         self.begin, self.finish = self._costs(answer_tokens)
         positions = np.arange(self.end + 1)[:, None]
         self.begin[(positions < starts[:, 0]) | (positions > starts[:, 1])] = np.inf
         self.finish[(positions < self._first_stop) | (positions > self._last_stop)] = np.inf
         self.finish[1, ~self._here] = np.inf
         self._reserve = self._kept_for_the_head()
-        largest = self._needs[self._first_start, self._last_stop]
-        free = largest + self._reserve <= self._budget
+        self._less_head = self.budget - self._reserve
+        free = self.needs[self._first_start, self._last_stop] <= self._less_head
+        self._reach = (self._first_stop <= positions) & (positions <= self._last_stop)
         self.roomy = free & (not scale.forbidden)
         self._columns: dict[str, list[int]] = {}
         for column, offer in enumerate(offers):
             if not offer.loaded and math.isfinite(offer.budget):
                 self._columns.setdefault(offer.peer.id, []).append(column)
 
-    def stopping(self, stop: int) -> Flags:
-        """Which offers' segments may end there."""
-        reach: Flags = (self._first_stop <= stop) & (stop <= self._last_stop)
-        return reach
+    def ending(self, stop: int) -> tuple[Columns, Columns]:
+        """The offers whose segments may end there: those that are roomy, and the others."""
+        reach = self._reach[stop]
+        return np.flatnonzero(reach & self.roomy), np.flatnonzero(reach & ~self.roomy)
 
-    def near(self, ways: Sequence[Reached], stop: int, columns: Columns) -> int:
-        """The first of `ways`, which are in order, from where one of these offers can get to `stop`."""
-        if columns.size == 0:
-            return len(ways)
-        most, earliest = self._budget[columns].max(), self._first_start[columns].min()
-        reachable = (self._needs[:, stop] <= most) & (np.arange(self.end + 1) >= earliest)
-        return next((row for row, way in enumerate(ways) if reachable[way.at]), len(ways))
+    def beginnings(self, reached: Floats, stop: int, columns: Columns) -> Floats:
+        """By position before `stop` and offer: `reached` and then beginning a segment up to `stop`."""
+        room = self._room(stop)[columns]
+        needs = self.needs[:stop, stop]
+        first = int(np.argmax(needs <= room.max()))  # longer segments would fit into nobody's memory
+        gate = np.where(self.forbidden[first:stop, stop], np.inf, reached[first:stop])
+        out = np.full((stop, columns.size), np.inf)
+        seconds = self.begin[first:stop, columns] + gate[:, None]
+        out[first:] = np.where(needs[first:, None] <= room, seconds, np.inf)
+        return out
 
-    def block(self, ways: Sequence[Reached], stop: int, columns: Columns, *, used: bool = False) -> Floats:
-        """Seconds of each way and then beginning a segment up to `stop`, for each of these offers; what
-        does not fit into memory is infinite. `used` counts the memory that the ways have used.
-        """
-        at = np.array([way.at for way in ways], dtype=np.intp)
-        before = _floats([way.seconds for way in ways])
-        before[self._forbidden[at, stop]] = np.inf
-        seconds = self.begin[at[:, None], columns] + before[:, None]
-        room = self._budget[columns] - (self._reserve[columns] if stop < self.end else 0.0)
-        if used and self._columns:
-            room = np.tile(room, (len(ways), 1))
-            place = {int(column): number for number, column in enumerate(columns)}
-            for row, way in enumerate(ways):
-                for peer, taken in way.used.items():
-                    room[row, [place[c] for c in self._columns.get(peer, ()) if c in place]] -= taken
-        fits: Flags = self._needs[at, stop][:, None] <= room
-        return np.where(fits, seconds, np.inf)
+    def earliest(self, stop: int, columns: Columns) -> int:
+        """The first position from where one of these offers may get to `stop`."""
+        within = self.needs[:stop, stop] <= self._room(stop)[columns].max()
+        return max(int(np.argmax(within)), int(self._first_start[columns].min()))
+
+    def left_for_the_head(self, stop: int, columns: Columns) -> Floats:
+        """Memory that segments which end there leave untouched."""
+        return self._reserve[columns] if stop < self.end else np.zeros(columns.size)
+
+    def columns_of(self, peer: str) -> list[int]:
+        """The offers of a peer for which memory counts."""
+        return self._columns.get(peer, [])
 
     def standbys(
         self, primary: Offer, at: Positions, committed: Mapping[str, float], count: int
@@ -110,7 +98,7 @@ class Table:
         if primary.here or count == 0:
             return ()
         seconds = self.begin[at.start] + self.finish[at.stop]
-        seconds[self._needs[at.start, at.stop] > self._budget] = np.inf
+        seconds[self.needs[at.start, at.stop] > self.budget] = np.inf
         apart: list[str] = []
         together: list[str] = []
         for column in np.argsort(seconds, kind="stable"):
@@ -118,11 +106,15 @@ class Table:
                 break
             offer, peer = self.offers[int(column)], self.offers[int(column)].peer
             taken = 0.0 if offer.loaded else committed.get(peer.id, 0.0)
-            fits = self._needs[at.start, at.stop] + taken <= self._budget[column]
+            fits = self.needs[at.start, at.stop] + taken <= self.budget[column]
             if fits and peer.id != primary.peer.id and peer.id not in apart and peer.id not in together:
                 shared = bool(peer.group) and peer.group == primary.peer.group
                 (together if shared else apart).append(peer.id)
         return (*apart, *together)[:count]
+
+    def _room(self, stop: int) -> Floats:
+        """Memory for segments that end there."""
+        return self.budget if stop == self.end else self._less_head
 
     def _rules(self) -> tuple[Floats, Flags]:
         """For each beginning and end: the memory a window takes, and whether it must not be."""
@@ -166,7 +158,7 @@ class Table:
         reserve = np.zeros(len(self.offers))
         loaded = any(offer.loaded for offer, there in zip(self.offers, reaching, strict=True) if there)
         if not loaded and not (reaching & ~self._here).any() and self.end - 1 in self.scale.allowed:
-            reserve[self._here & np.isfinite(self._budget)] = self._needs[self.end - 1, self.end]
+            reserve[self._here & np.isfinite(self.budget)] = self.needs[self.end - 1, self.end]
         return reserve
 
 
