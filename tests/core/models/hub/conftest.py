@@ -12,7 +12,7 @@ from tests.support.hub_server import HubServer, Repo
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return plain_llama(tmp_path_factory.mktemp("hub") / FILE, layers=8, width=128, vocabulary=96)
+    return plain_llama(tmp_path_factory.mktemp("hub") / FILE, layers=4, width=184, vocabulary=96)
 
 
 @pytest.fixture(scope="session")

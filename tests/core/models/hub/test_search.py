@@ -70,7 +70,7 @@ async def test_a_probe_tells_shards_and_memory_from_the_header_alone(
         assert server.body_bytes <= 1 << 20
         assert probe.commit == server.repos[REPO].commit
         kinds = [shard.kind for shard in probe.manifest.shards]
-        assert kinds == ["metadata", "embedding", "globals", *["layers"] * 8, "head"]
+        assert kinds == ["metadata", "embedding", "globals", *["layers"] * 4, "head"]
         assert probe.memory.total == sum(term.size for term in probe.memory.terms)
         assert probe.fits
         assert "which fits into 8.0 GiB" in probe.verdict
