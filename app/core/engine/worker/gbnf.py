@@ -51,7 +51,8 @@ class _Lexeme:
 class _Item:
     """A terminal (`rule` None) or a reference; `optional` where it may match nothing.
 
-    `chain` is the number of rules that llama.cpp makes out of the optional part of a repetition.
+    `chain` is how often a repetition's item stands in a row, its optional part as rules of their own: each
+    is a further place to begin at, where the item may match nothing.
     """
 
     rule: str | None
@@ -207,7 +208,7 @@ class _Parser:
         item.optional = item.optional or least == 0
         item.size *= max(1, least)
         optional = 1 if most is None or most > MAX_REPEAT else most - least
-        item.chain *= max(1, optional)
+        item.chain *= max(1, least + optional)
         self._count(item.size + 4 * optional)
 
     def _count(self, size: int) -> None:

@@ -25,6 +25,7 @@ from app.core.engine.worker.prefix import BLOCK
 from app.core.engine.worker.sampling import Sampler
 from app.core.engine.worker.slots import Progress, Slot, Task
 from app.core.engine.worker.ticks import plan_tick
+from app.core.engine.worker.watch import GrammarWatch
 from app.core.kernel.errors import SwarmError
 from app.core.kernel.generation import FinishReason
 
@@ -39,6 +40,7 @@ class Generator:
     """Runs the tasks of a whole model. `tick` is called as long as `busy`."""
 
     def __init__(self, *, model: Model, context: Context, cache: PrefixCache, load: Load, link: Link) -> None:
+        self._watch = GrammarWatch(give_up=link.last_word)
         self._model = model
         self._context = context
         self._cache = cache
@@ -221,6 +223,8 @@ class Generator:
             context_tokens=self._load.context_tokens,
             end_tokens=self._end_tokens,
             gbnf=task.gbnf,
+            request=task.request,
+            watch=self._watch,
         )
         return Answer(
             model=self._model,

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import msgspec
@@ -55,6 +56,13 @@ class Link:
             self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
         except OSError:
             self._on_end()
+
+    def last_word(self, report: Report) -> None:
+        """Sends `report` at once and ends the worker, whatever was put. For another thread than that of
+        `put` and `flush`, which must not be in either."""
+        with suppress(OSError):
+            self._sock.sendall(pack(self._encoder.encode(report), b""))
+        self._on_end()
 
     def _read(self) -> None:
         try:

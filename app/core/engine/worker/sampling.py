@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.core.engine.worker.llama.model import Model
 from app.core.engine.worker.llama.sampler import Candidates, Chain, GrammarSampler
+from app.core.engine.worker.watch import GrammarWatch
 from app.core.kernel.errors import InvalidGrammar, InvalidRequest, SwarmError
 from app.core.kernel.generation import Sampling
 
@@ -80,7 +81,7 @@ class Sampler:
 
     `candidates` is scratch space shared by all samplers; `context_tokens` bounds what the frequency and
     presence penalties look back on (the whole answer; the repeat penalty looks back `repeat_last_n`
-    tokens, the prompt's included, -1 meaning all).
+    tokens, the prompt's included, -1 meaning all). `watch` ends the worker if `request`'s grammar hangs.
     """
 
     def __init__(
@@ -94,9 +95,13 @@ class Sampler:
         context_tokens: int,
         end_tokens: tuple[int, ...],
         gbnf: str | None,
+        request: int,
+        watch: GrammarWatch,
     ) -> None:
         self._candidates = candidates
         self._end_tokens = end_tokens
+        self._request = request
+        self._watch = watch
         self._grammar = compiled(model, gbnf) if gbnf is not None else None
         self._plain_greedy = _temperature(sampling) < _COLDEST and _neutral(sampling) and not self._grammar
         self._chain = Chain()
@@ -104,11 +109,15 @@ class Sampler:
             _bias(self._chain, model, sampling, end_tokens)
             _penalise(self._chain, model, sampling, prompt[-context_tokens:], context_tokens)
             _choose(self._chain, sampling, choice)
+        if self._grammar:
+            watch.opened()
 
     def close(self) -> None:
         self._chain.close()
         if self._grammar:
             self._grammar.close()
+            self._grammar = None
+            self._watch.closed()
 
     def pick(self, logits: NDArray[np.float32]) -> int:
         """The next token for `logits` [n_vocab]. Raises BrokenLogits, InvalidGrammar, AnswerComplete."""
@@ -122,7 +131,8 @@ class Sampler:
         self._chain.apply(self._candidates)
         token = self._candidates.selected()
         if self._grammar is not None:
-            token = self._constrained(self._grammar, logits, token)
+            with self._watch.over(self._request):
+                token = self._constrained(self._grammar, logits, token)
         self._chain.accept(token)
         return token
 

@@ -88,8 +88,21 @@ def _doubling(depth: int) -> str:
         "root ::= a0\n" + "\n".join(f"a{i} ::= a{i + 1}? a{i + 1}?" for i in range(40)) + '\na40 ::= "x"',
         'root ::= "' + "a" * 300_000 + '"',
         'root ::= "\0"',
+        'root ::= ((("a"?){50}){50}){50}',
+        'root ::= "z" x\nx ::= ((("a"?){50}){50}){50}',
     ],
-    ids=["nesting", "doubling", "chain", "repeats", "alternatives", "optional", "size", "null"],
+    ids=[
+        "nesting",
+        "doubling",
+        "chain",
+        "repeats",
+        "alternatives",
+        "optional",
+        "size",
+        "null",
+        "nothing, repeated",
+        "nothing, repeated, later",
+    ],
 )
 def test_grammars_that_would_harm_llama_cpp_are_refused(text: str) -> None:
     with pytest.raises(InvalidGrammar):

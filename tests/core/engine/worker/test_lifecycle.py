@@ -12,7 +12,7 @@ import pytest
 
 from app.core.engine.framing import PREFIX
 from app.core.engine.messages import Failed, Generate, Loaded, Ping, Pong, Progress, Shutdown, TextPrompt
-from app.core.kernel.generation import Sampling
+from app.core.kernel.generation import Gbnf, Sampling
 from tests.support.worker_client import Worker, WorkerEnded, load_command, whole
 from tests.support.worker_models import Shape, cut, write_model
 
@@ -113,6 +113,16 @@ def test_a_frame_that_is_no_command_ends_the_process(model: Path) -> None:
     with Worker() as worker:
         worker.load(whole(model))
         worker.socket.sendall(PREFIX.pack(3, 0) + b"\xc1\xc1\xc1")
+        assert worker.process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_a_grammar_that_llama_cpp_does_not_come_back_from_ends_the_worker_and_is_named(model: Path) -> None:
+    with Worker() as worker:
+        worker.load(whole(model))
+        alike = " | ".join(["[^x] root"] * 2000)
+        (answer,) = worker.collect(worker.start("abc", grammar=Gbnf(f"root ::= {alike}"), temperature=1.0))
+        assert (answer.failed.code, answer.failed.param) == ("invalid_grammar", "grammar")
         assert worker.process.wait(10) == 0
 
 
