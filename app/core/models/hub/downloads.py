@@ -121,11 +121,7 @@ class Downloads:
     async def _start(self, remote: RemoteSource, manifest: Manifest, shards: frozenset[int]) -> Download:
         known = self._same(remote, shards)
         if known is not None:
-            return (
-                await self.resume(known.record.id)
-                if known.record.state == "failed"
-                else self._describe(known)
-            )
+            return await self.resume(known.record.id)
         wanted = tuple(sorted(shards))
         await self._require_room(manifest, wanted)
         record = Record(

@@ -25,8 +25,10 @@ async def test_a_paused_download_goes_on_where_it_was(
         assert paused.state == "paused"
         assert paused.done_bytes >= 600_000
         server.allow(None)
+        resumed = await hub.download(REPO, FILE)
+        assert resumed.id == download.id
         before = server.body_bytes
-        done = await ended(hub, await hub.downloads.resume(download.id))
+        done = await ended(hub, resumed)
         assert done.state == "done"
         assert server.body_bytes - before <= len(content) - paused.done_bytes + 100_000
 
