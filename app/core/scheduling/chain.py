@@ -31,14 +31,14 @@ class Link(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Segments in order, and what they take in seconds. `exact` says that there is no better one.
+    """Segments in order, and what they take in seconds; none takes less than `bound`.
 
     `standbys` has the ids of peers that could take over, for each segment.
     """
 
     links: tuple[Link, ...]
     seconds: float
-    exact: bool
+    bound: float
     standbys: tuple[tuple[str, ...], ...]
 
 
@@ -65,8 +65,8 @@ def best_chain(
     way, slack = _exact(table)
     if way is None:
         return None
-    exact = _within_memory(scale, _links(way))
-    if not exact:
+    bound = way.seconds
+    if not _within_memory(scale, _links(way)):
         nearest = [offers[column] for column in np.argsort(slack, kind="stable")[:NEAREST]]
         way = _Beam(Table(scale, nearest, answer_tokens), beam).best()
         if way is None and len(nearest) < len(offers):
@@ -76,7 +76,7 @@ def best_chain(
     links = _links(way)
     used = _memory_of(scale, links)
     others = tuple(table.standbys(link.offer, link.at, used, standbys) for link in links)
-    return Chain(links, way.seconds, exact, others)
+    return Chain(links, way.seconds, bound, others)
 
 
 def _exact(table: Table) -> tuple[Way | None, Floats]:
@@ -100,7 +100,7 @@ def _exact(table: Table) -> tuple[Way | None, Floats]:
         least = float(arrivals[column])
         if not math.isfinite(least):
             continue
-        start = int(table.beginnings(reached, stop, np.array([column])).argmin())
+        start = table.beginning(reached, stop, column)
         link = Link(table.offers[column], Positions(start, stop))
         ways[stop] = Way(least, stop, link, ways[start], {})
         reached[stop] = least

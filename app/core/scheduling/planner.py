@@ -67,7 +67,7 @@ class _Planner:
                 for (offer, at), others in zip(parts, found.standbys, strict=True)
             ]
             sights = chain_sees(self._snapshot.here, [(stage.peer, stage.part) for stage in stages])
-            return _plan("chain", stages, parts, self._request, sights=sights, exact=found.exact)
+            return _plan("chain", stages, parts, self._request, sights=sights, bound=found.bound)
         return None
 
     def failure(self) -> NoPlan:
@@ -108,21 +108,22 @@ def _plan(
     request: Request,
     *,
     sights: tuple[Sight, ...],
-    exact: bool = True,
+    bound: float | None = None,
 ) -> Plan:
     decode = sum(stage.decode_seconds for stage in stages)
     prefill = sum(stage.prefill_seconds for stage in stages)
+    total = sum(stage.start_seconds for stage in stages) + prefill + request.answer_tokens * decode
     return Plan(
         kind=kind,
         stages=tuple(stages),
         seconds_per_token=decode,
         # stages get ready at the same time, and then see the prompt one after the other
         first_token_seconds=prefill + max(stage.start_seconds for stage in stages),
-        total_seconds=sum(stage.start_seconds for stage in stages) + prefill + request.answer_tokens * decode,
+        total_seconds=total,
         round_trips=sum(not offer.here for offer, _ in parts) if kind == "chain" else 0,
         measured=all(offer.measured for offer, at in parts if at.stop > 1),
         sights=sights,
-        exact=exact,
+        bound_seconds=total if bound is None else bound,
     )
 
 

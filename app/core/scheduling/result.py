@@ -46,8 +46,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `seconds_per_token` is for each token after the first, `first_token_seconds` for that one, loading
     included; `total_seconds` is what was minimised: all that the stages take for the whole request, one
     after the other. `round_trips` are those that each token takes. `measured` is False where a speed had
-    to be assumed. `exact` is False where peers short of memory made the search for the best chain too
-    large to finish, so that a better one may exist.
+    to be assumed. No plan of this kind takes less than `bound_seconds`: where peers are short of memory,
+    the search for the best chain is not exhaustive, and this tells how much better one could be at most.
     """
 
     kind: Kind
@@ -58,7 +58,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     round_trips: int
     measured: bool
     sights: tuple[Sight, ...]
-    exact: bool = True
+    bound_seconds: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether there is no better plan of this kind."""
+        return self.total_seconds <= self.bound_seconds * (1.0 + 1e-9)
 
     @property
     def tokens_per_second(self) -> float:

@@ -53,7 +53,8 @@ class Table:
         self._less_head = self.budget - self._reserve
         free = self.needs[self._first_start, self._last_stop] <= self._less_head
         self._reach = (self._first_stop <= positions) & (positions <= self._last_stop)
-        self.roomy = free & (not scale.forbidden)
+        self._rejects = bool(scale.forbidden)
+        self.roomy = free & (not self._rejects)
         self._columns: dict[str, list[int]] = {}
         for column, offer in enumerate(offers):
             if not offer.loaded and math.isfinite(offer.budget):
@@ -64,12 +65,19 @@ class Table:
         reach = self._reach[stop]
         return np.flatnonzero(reach & self.roomy), np.flatnonzero(reach & ~self.roomy)
 
+    def beginning(self, reached: Floats, stop: int, column: int) -> int:
+        """The position from which this offer's segment up to `stop` costs least."""
+        seconds = self.begin[:stop, column] + self._gate(reached, 0, stop)
+        if not self.roomy[column]:
+            seconds[self.needs[:stop, stop] > self._room(stop)[column]] = np.inf
+        return int(seconds.argmin())
+
     def beginnings(self, reached: Floats, stop: int, columns: Columns) -> Floats:
         """By position before `stop` and offer: `reached` and then beginning a segment up to `stop`."""
         room = self._room(stop)[columns]
         needs = self.needs[:stop, stop]
         first = int(np.argmax(needs <= room.max()))  # longer segments would fit into nobody's memory
-        gate = np.where(self.forbidden[first:stop, stop], np.inf, reached[first:stop])
+        gate = self._gate(reached, first, stop)
         out = np.full((stop, columns.size), np.inf)
         seconds = self.begin[first:stop, columns] + gate[:, None]
         out[first:] = np.where(needs[first:, None] <= room, seconds, np.inf)
@@ -111,6 +119,12 @@ class Table:
                 shared = bool(peer.group) and peer.group == primary.peer.group
                 (together if shared else apart).append(peer.id)
         return (*apart, *together)[:count]
+
+    def _gate(self, reached: Floats, first: int, stop: int) -> Floats:
+        """`reached`, infinite where no segment up to `stop` may begin."""
+        if not self._rejects:
+            return reached[first:stop]
+        return np.where(self.forbidden[first:stop, stop], np.inf, reached[first:stop])
 
     def _room(self, stop: int) -> Floats:
         """Memory for segments that end there."""

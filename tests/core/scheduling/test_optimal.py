@@ -20,7 +20,7 @@ def compared(snapshot: Snapshot, request: Request) -> tuple[float | None, float 
     offers = kept_here(make_offers(snapshot, request), snapshot.shape, embedding=embedding, head=head)
     found = best_chain(Scale(snapshot.shape, tokens), offers, answer_tokens=request.answer_tokens)
     best = BruteForce(snapshot, request).best(embedding=embedding, head=head)
-    return (found.seconds if found else None), best, bool(found and found.exact)
+    return (found.seconds if found else None), best, bool(found and found.seconds == found.bound)
 
 
 @RUNS

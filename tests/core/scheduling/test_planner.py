@@ -207,6 +207,7 @@ def test_a_machine_short_of_memory_is_not_used_for_more_than_it_has() -> None:
     found = planned(*everything, request=Request(privacy=SHARED))
     assert sorted(runs(found)) == ["a", "b", "c"]
     assert not found.exact
+    assert found.bound_seconds < found.total_seconds
 
 
 def test_memory_that_the_head_will_need_here_is_not_spent_on_layers() -> None:
