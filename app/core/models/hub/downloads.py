@@ -130,6 +130,7 @@ class Downloads:
             files=remote.files,
             shard_size=manifest.shard_size,
             shards=wanted,
+            whole=len(wanted) == len(manifest.shards),
             total_bytes=sum(manifest.shards[index].data_bytes for index in wanted),
             created=int(self._wall_clock()),
             heads=(),

@@ -113,6 +113,10 @@ class Job:
         self._tell("reading headers")
         remote = await self._remote()
         manifest = await asyncio.to_thread(remote_manifest, remote, self._record.shard_size)
+        if self._record.whole:
+            # A header that first arrived wrong may have told of other shards.
+            self._record.shards = tuple(range(len(manifest.shards)))
+            self._record.total_bytes = manifest.data_bytes
         twin = find_twin(self._means.library, manifest)
         present = present_shards(self._means.library, twin)
         if twin is not None and present.keys() >= set(self._record.shards):

@@ -17,13 +17,17 @@ ACTIVE: Final = frozenset({"queued", "running", "paused", "failed"})
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """`shards` are the indexes wanted. `heads` are the BLAKE3 of what stands before each file's tensors."""
+    """`shards` are the indexes wanted; `whole` says that they are all.
+
+    `heads` are the BLAKE3 of what stands before each file's tensors.
+    """
 
     id: str
     name: str
     files: tuple[HubFile, ...]
     shard_size: int
     shards: tuple[int, ...]
+    whole: bool
     total_bytes: int
     done_bytes: int = 0
     created: int
