@@ -20,6 +20,10 @@ TAIL_LINES: Final = 60
 MAX_LINE: Final = 500
 MAX_LOGGED: Final = 500
 NODE_OPTIONS: Final = "SWARMLLM_"
+SECRETS: Final = frozenset(
+    {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "CREDENTIALS_DIRECTORY", "DBUS_SESSION_BUS_ADDRESS"}
+)
+"""Where tokens and the way to the keychain stand: a worker reads files that strangers made."""
 Child: TypeAlias = "subprocess.Popen[bytes]"
 
 
@@ -159,5 +163,9 @@ def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a worker: ours, without anything of the node's options or secrets, and with
     bounded spinning unless the user has set that himself.
     """
-    inherited = {key: value for key, value in environ.items() if not key.startswith(NODE_OPTIONS)}
+    inherited = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(NODE_OPTIONS) and key not in SECRETS
+    }
     return {**SPAWN_ENVIRONMENT, "PYTHONUNBUFFERED": "1", **inherited}
