@@ -32,7 +32,7 @@ class Conversation:
             try:
                 with file.open("rb") as stream:
                     messages = _decode(stream.read(MAX_FILE))
-            except (OSError, msgspec.DecodeError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise CommandError(f"{file} is not a conversation: {error}.", exits.FAILURE) from error
         systems = [message.content for message in messages if message.role == "system"]
         turns = [message for message in messages if message.role != "system"]

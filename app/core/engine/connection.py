@@ -59,7 +59,7 @@ class FrameProtocol(asyncio.Protocol):
         self._buffer += data
         try:
             self._read_frames()
-        except (framing.FrameTooLarge, msgspec.MsgspecError) as error:
+        except (framing.FrameTooLarge, ValueError, RecursionError) as error:
             log.warning("A worker sent a frame that is not valid: %s", error)
             self.close()
 

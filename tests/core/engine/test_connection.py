@@ -79,6 +79,7 @@ async def test_commands_arrive_whole() -> None:
         framing.PREFIX.pack(3, 0) + b"\xc1\xc1\xc1",
         framing.pack(msgspec.msgpack.encode({"type": "unknown"})),
         framing.pack(msgspec.msgpack.encode({"type": "pong", "request": "seven"})),
+        framing.pack(b"\x81\xa4type\xa4\xff\xff\xff\xff"),
     ],
 )
 async def test_what_is_no_frame_ends_the_connection(garbage: bytes) -> None:
