@@ -51,7 +51,7 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.layer_bytes) / len(self.layer_bytes)
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Layers `first` up to but not including `last`, with the embedding and the output head or without.
 
     The embedding alone is `first == last == 0`, the head alone `first == last == n_layers`.

@@ -7,7 +7,7 @@ import msgspec
 from app.core.scheduling.shape import ModelShape, Segment
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
+class Holding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A part of the model that a peer has: on its disk, from which it can load any window of it, or
     `loaded` as exactly this window.
     """
@@ -16,7 +16,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     loaded: bool = False
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class Peer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A node that holds something of the model. Times in seconds, sizes in bytes.
 
     `decode_seconds` and `prefill_seconds` are what an average layer takes for one token; None as long as

@@ -33,11 +33,13 @@ class Table:
     `needs` is the memory that a window takes, and `forbidden` tells which must not be.
     """
 
-    def __init__(self, scale: Scale, offers: list[Offer], answer_tokens: int) -> None:
+    def __init__(
+        self, scale: Scale, offers: list[Offer], answer_tokens: int, *, borders: list[int] | None = None
+    ) -> None:
         self.scale = scale
         self.offers = offers
         self.end = scale.shape.end
-        self.borders = sorted(scale.allowed - {0})
+        self.borders = sorted(scale.allowed - {0}) if borders is None else borders
         starts = np.array([offer.starts for offer in offers], dtype=np.int64)
         self._first_stop, self._last_stop = np.array([offer.stops for offer in offers], dtype=np.int64).T
         self._first_start = starts[:, 0]

@@ -277,3 +277,24 @@ def test_impossible_figures_are_refused() -> None:
     for wrong in ({"decode_seconds": math.nan}, {"round_trip": -1.0}, {"load": math.inf}, {"bandwidth": 0.0}):
         with pytest.raises(ValueError, match="peer's"):
             peer("a", WHOLE, **wrong)
+
+
+def test_a_deep_model_is_spread_over_machines_that_store_more_than_they_can_load() -> None:
+    shape = msgspec.structs.replace(SHAPE, layer_bytes=(100,) * 60, cuts=tuple(range(61)))
+    whole = Segment(first=0, last=60, embedding=True, head=True)
+    memory = {f"m{number}": 1000 + 100 * number for number in range(6)}
+    machines = [
+        peer(name, whole, loaded=False, memory_free=room, decode_seconds=0.001 * (number + 1))
+        for number, (name, room) in enumerate(memory.items())
+    ]
+    found = planned(*machines, request=Request(privacy=SHARED), shape=shape)
+    used = dict.fromkeys(memory, 0)
+    at = 0
+    for stage in found.stages:
+        assert stage.part.first == at
+        at = stage.part.last
+        used[stage.peer] += (
+            100 * (at - stage.part.first) + 40 * stage.part.embedding + 60 * stage.part.head + 1
+        )
+    assert at == 60
+    assert all(used[name] <= memory[name] for name in memory)
