@@ -140,7 +140,7 @@ class HubSettings:
         minimum=0,
         maximum=1_000_000,
     )
-    watch_trending: bool = option(True, "Ask the hub every hour what is popular, to suggest it.")
+    watch_trending: bool = option(False, "Ask the hub every hour what is popular, to suggest it.")
 
 
 @dataclass(frozen=True, kw_only=True)
