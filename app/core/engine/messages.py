@@ -217,12 +217,16 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """The request ended in an error of the tree in `kernel.errors`. request 0: loading failed."""
+    """The request ended in an error of the tree in `kernel.errors`. request 0: loading failed.
+
+    `fatal`: the worker had to end with it.
+    """
 
     request: int
     code: str
     message: str
     param: str | None = None
+    fatal: bool = False
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True, tag="embeddings"):

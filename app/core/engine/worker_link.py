@@ -212,6 +212,8 @@ class WorkerLink:
         inbox = self._inboxes.get(report.request)
         if inbox is None:
             return
+        if isinstance(report, Failed) and report.fatal:
+            self._alive = False  # from now on, not only from when its end is noticed
         if inbox is self._ping:
             self._ping = None
             self.last_pong = report if isinstance(report, Pong) else self.last_pong

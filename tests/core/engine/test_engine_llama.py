@@ -15,13 +15,14 @@ import pytest
 from app.core.engine.engine import Engine
 from app.core.engine.limits import EngineLimits
 from app.core.engine.messages import TextPrompt
-from app.core.kernel.errors import BadModelFile, LoadFailed, WorkerCrashed
+from app.core.kernel.errors import BadModelFile, InvalidGrammar, LoadFailed, WorkerCrashed
 from app.core.kernel.events import EventBus
 from app.core.kernel.generation import (
     ChatRequest,
     Chunk,
     EmbeddingRequest,
     Finished,
+    Gbnf,
     Message,
     Sampling,
     Started,
@@ -155,3 +156,15 @@ def test_workers_end_with_a_node_that_is_killed(guide_model: Path) -> None:
         holder.stdout.close()
     psutil.wait_procs([worker], 10)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.slow
+async def test_a_grammar_that_hangs_costs_its_own_request_and_the_next_one_works(guide_model: Path) -> None:
+    window = whole(guide_model)
+    hangs = Sampling(
+        grammar=Gbnf("root ::= " + " | ".join(["[^x] root"] * 500)), temperature=1.0, max_tokens=24
+    )
+    async with make() as engine:
+        with pytest.raises(InvalidGrammar, match="too ambiguous"):
+            await text_of(engine.chat("guide", window, chat("Hello", hangs)))
+        assert await text_of(engine.chat("guide", window, chat("Hello")))

@@ -7,9 +7,10 @@ def test_workers_see_nothing_of_the_nodes_options_and_spin_within_bounds() -> No
     seen = worker_environment({"PATH": "/bin", "SWARMLLM_VAULT_PASSPHRASE": "secret", "GOMP_SPINCOUNT": "7"})
     assert "secret" not in seen.values()
     assert (seen["PATH"], seen["GOMP_SPINCOUNT"]) == ("/bin", "7")
-    assert not {"HF_TOKEN", "CREDENTIALS_DIRECTORY"} & worker_environment(
-        {"HF_TOKEN": "hf_secret", "CREDENTIALS_DIRECTORY": "/run/credentials"}
-    ).keys()
+    assert (
+        not {"HF_TOKEN", "CREDENTIALS_DIRECTORY"}
+        & worker_environment({"HF_TOKEN": "hf_secret", "CREDENTIALS_DIRECTORY": "/run/credentials"}).keys()
+    )
     assert worker_environment({})["GOMP_SPINCOUNT"] == "10000"
 
 

@@ -76,4 +76,6 @@ class GrammarWatch:
     def _end(self, request: int) -> None:
         log.error("llama.cpp did not come back from a grammar; the worker ends")
         error = InvalidGrammar("The grammar is too ambiguous to be followed.", param="grammar")
-        self._give_up(Failed(request=request, code=error.code, message=error.message, param=error.param))
+        self._give_up(
+            Failed(request=request, code=error.code, message=error.message, param=error.param, fatal=True)
+        )
