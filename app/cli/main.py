@@ -13,7 +13,10 @@ from app.cli.parser import flags_of, parse
 from app.cli.terminal import fail, note, say, say_json
 
 # Commands that need the client, which takes half a second to import: only what is asked for is loaded.
-_CLIENT_COMMANDS = ("status", "chat", "bench", "models", "plan", "stop")
+_CLIENT_COMMANDS = {
+    **{name: name for name in ("status", "chat", "bench", "models", "plan", "stop")},
+    **dict.fromkeys(("peers", "invite", "join"), "network"),
+}
 
 Command = Callable[[argparse.Namespace, Host], int]
 
@@ -47,7 +50,7 @@ def _tolerate_any_text() -> None:
 
 def _command(name: str) -> Command:
     if name in _CLIENT_COMMANDS:
-        command: Command = import_module(f"app.cli.commands.{name}").run
+        command: Command = import_module(f"app.cli.commands.{_CLIENT_COMMANDS[name]}").run
         return command
     return {"": _run, "run": _run, "config": _config, "key": _key, "version": _version}[name]
 

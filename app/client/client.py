@@ -17,6 +17,7 @@ import msgspec
 
 from app.client.errors import ClientError, bad_answer, connection_lost, error_in, not_running, timed_out
 from app.client.hub import Hub
+from app.client.network import Network
 from app.client.sse import EventReader
 from app.client.streams import END, deltas, import_step
 from app.client.types import ConfigRow, Delta, Message, Model, Options, Placement, Stats, Status, StoredModel
@@ -97,6 +98,11 @@ class Client:
     def hub(self) -> Hub:
         """Models of a Hugging Face hub, and the downloads."""
         return Hub(partial(self._call, patience=self._patient()))
+
+    @property
+    def network(self) -> Network:
+        """The nodes that the node meets."""
+        return Network(partial(self._call, patience=self._patient()))
 
     async def status(self) -> Status:
         return await self._call("GET", "/v1/status", Status)

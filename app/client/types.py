@@ -136,7 +136,10 @@ class Requests(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the node is. `subsystems` tells for each part whether it works; `warnings` are sentences."""
+    """How the node is. `subsystems` tells for each part whether it works; `warnings` are sentences.
+
+    `peers` are connected, None where the network is off.
+    """
 
     version: str
     ready: bool
@@ -146,6 +149,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     subsystems: dict[str, bool] = {}
     warnings: tuple[str, ...] = ()
     secrets_backend: str = ""
+    peers: int | None = None
     requests: Requests = Requests()
     models: tuple[Model, ...] = ()
     loaded: tuple[LoadedModel, ...] = ()

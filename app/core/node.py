@@ -16,8 +16,9 @@ import msgspec
 
 from app import __version__
 from app.core.api.admin.hub import AdminHub
+from app.core.api.admin.peers import AdminPeers
 from app.core.api.server import ApiServer
-from app.core.api.status import NodeStatus
+from app.core.api.status import NETWORK, NodeStatus
 from app.core.config.load import LoadedSettings
 from app.core.engine.engine import Engine
 from app.core.engine.limits import EngineLimits, usable_memory
@@ -35,6 +36,7 @@ from app.core.models.library import Library
 from app.core.storage.data_dir import DataDir
 from app.core.storage.database import Database
 from app.core.storage.files import write_private
+from app.core.swarm.peers import Peers, network_options
 from app.core.swarm.preview import Previews, Room
 from app.core.swarm.router import Router, RouterLimits
 
@@ -107,7 +109,7 @@ class Node:
     async def _start(self, parts: AsyncExitStack) -> None:
         settings = self._loaded.settings
         data = parts.enter_context(DataDir(settings.node.data_dir))
-        await parts.enter_async_context(Database(data.database, on_rebuilt=self._database_rebuilt))
+        database = await parts.enter_async_context(Database(data.database, on_rebuilt=self._database_rebuilt))
         self._subsystems["storage"] = True
         secrets = await self._secrets(data.path)
         key, api_key = await self._identity(secrets)
@@ -124,6 +126,8 @@ class Node:
         hub = await parts.enter_async_context(self._hub(data, library, room, key, token))
         router = self._router(engine, library)
         self._subsystems["inference_router"] = True
+        peers = self._peers(key, database)
+        parts.push_async_callback(peers.stop)
         api = ApiServer(
             router=router,
             library=library,
@@ -132,8 +136,9 @@ class Node:
             api_key=api_key,
             session_token=self.session_token,
             bus=self.bus,
-            status=lambda: self._status(key),
+            status=lambda: self._status(key, peers),
             hub=AdminHub(hub=hub, token=token),
+            peers=AdminPeers(peers=peers),
             preview=Previews(view=router.view, library=library, loaded=engine.loaded, room=room).of,
             config=self._loaded.rows,
             shutdown=self.stop,
@@ -143,6 +148,7 @@ class Node:
         self._subsystems["api_server"] = True
         parts.callback(_forget_runtime, data.runtime)
         self._write_runtime(data.runtime)
+        peers.start()
 
     async def _secrets(self, data_dir: Path) -> Secrets:
         secrets = await open_secrets(data_dir, self._environ)
@@ -246,7 +252,19 @@ class Node:
             clock=time.monotonic,
         )
 
-    def _status(self, key: NodeKey) -> NodeStatus:
+    def _peers(self, key: NodeKey, database: Database) -> Peers:
+        settings = self._loaded.settings
+        return Peers(
+            options=network_options(settings.network, port=settings.node.listen_port),
+            seed=key.seed,
+            database=database,
+            bus=self.bus,
+            software=f"swarmllm/{__version__}",
+            changed=lambda up: self._subsystems.update({NETWORK: up}),
+            warn=self._warn,
+        )
+
+    def _status(self, key: NodeKey, peers: Peers) -> NodeStatus:
         now = time.time()
         return NodeStatus(
             version=__version__,
@@ -256,6 +274,7 @@ class Node:
             subsystems=dict(self._subsystems),
             warnings=self.warnings,
             secrets_backend=self.secrets_backend,
+            peers=peers.connected,
         )
 
     def _database_rebuilt(self, moved_to: Path) -> None:

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.cli.host import CommandError, ConfigReport, Connection, Flags, OptionRow
 from tests.support.api_server import SESSION_TOKEN, Node, serving
 
 
 @contextmanager
-def served(node: Node) -> Iterator[Node]:
-    """Serves `node` on a loop in a thread of its own."""
+def served(node: Node, **options: Any) -> Iterator[Node]:
+    """Serves `node` on a loop in a thread of its own; `options` are those of `serving`."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     leave = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(node):
+        async with serving(node, **options):
             ready.set()
             await leave.wait()
 

@@ -32,6 +32,7 @@ def described(status: Status, url: str) -> str:
         f"Running   {human_seconds(status.uptime_seconds)}",
         f"Node ID   {status.node_id[:16]}",
         f"Keys      {status.secrets_backend}",
+        f"Peers     {'the network is off' if status.peers is None else status.peers}",
         f"Models    {', '.join(model.name or model.id for model in status.models) or 'none'}",
     ]
     lines += [f"Loaded    {loaded.model}, {human_bytes(loaded.memory_bytes)}" for loaded in status.loaded]

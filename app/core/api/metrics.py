@@ -20,9 +20,12 @@ LATENCY_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """Counts what the bus tells, from `subscribe()` on, in a registry of its own."""
+    """Counts what the bus tells, from `subscribe()` on, in a registry of its own.
 
-    def __init__(self, *, bus: EventBus, library: Library) -> None:
+    `peers` tells how many are connected, None where the network is off.
+    """
+
+    def __init__(self, *, bus: EventBus, library: Library, peers: Callable[[], int | None]) -> None:
         self._bus = bus
         self._library = library
         self._registry = CollectorRegistry()
@@ -37,6 +40,8 @@ class Metrics:
         )
         shards = Gauge("swarmllm_shards_hosted", "Number of locally hosted shards", registry=self._registry)
         shards.set_function(self._shards_hosted)
+        connected = Gauge("swarmllm_peers_connected", "Number of connected peers", registry=self._registry)
+        connected.set_function(lambda: peers() or 0)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/metrics", self.show)]

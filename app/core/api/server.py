@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from app.core.api.admin.hub import AdminHub
 from app.core.api.admin.models import AdminModels
 from app.core.api.admin.node import AdminNode
+from app.core.api.admin.peers import AdminPeers
 from app.core.api.admin.plan import AdminPlan, Previewing
 from app.core.api.body import MAX_BODY
 from app.core.api.connections import KEEPALIVE_SECONDS, Connections, connection_bound
@@ -46,11 +47,12 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is, `hub` are the endpoints of the hub, `preview` tells where a model would
-    run, `config` gives the effective options (rows of any plain type); `shutdown` starts the node's end and
-    returns at once. Without these four their endpoints do not exist. `clock` is monotonic, in seconds,
-    `wall_clock` Unix time. `connections` bounds the open connections. Web pages of `allowed_origins` (e.g.
-    "app://obsidian.md") may call the API, with its key. Entering raises ConfigError where the port is taken.
+    `status` tells how the node is, `hub` and `peers` are the endpoints of the hub and the network, `preview`
+    tells where a model would run, `config` gives the effective options (rows of any plain type); `shutdown`
+    starts the node's end and returns at once. Without these five their endpoints do not exist. `clock` is
+    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Web pages of
+    `allowed_origins` (e.g. "app://obsidian.md") may call the API, with its key. Entering raises ConfigError
+    where the port is taken.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ApiServer:
         bus: EventBus,
         status: Callable[[], NodeStatus],
         hub: AdminHub | None = None,
+        peers: AdminPeers | None = None,
         preview: Previewing | None = None,
         config: Callable[[], Iterable[Any]] | None = None,
         shutdown: Callable[[], None] | None = None,
@@ -84,7 +87,7 @@ class ApiServer:
             error_body=lambda _path, problem: error_body(problem),
             clock=clock,
         )
-        self._metrics = Metrics(bus=bus, library=library)
+        self._metrics = Metrics(bus=bus, library=library, peers=lambda: status().peers)
         self._tally = Tally(bus=bus)
         self._routes = [
             *self._metrics.routes(),
@@ -103,6 +106,7 @@ class ApiServer:
                 shutdown=shutdown,
             ).routes(),
             *(hub.routes() if hub else ()),
+            *(peers.routes() if peers else ()),
             *(AdminPlan(preview=preview).routes() if preview else ()),
         ]
         self._runner: web.AppRunner | None = None

@@ -1,11 +1,16 @@
 """What the node tells about itself."""
 
+from typing import Final
+
 import msgspec
+
+NETWORK: Final = "network"
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of the node. `subsystems` maps each part's name to whether it works; `warnings` are
-    sentences for the user, e.g. that secrets lie in plain files."""
+    sentences for the user, e.g. that secrets lie in plain files. `peers` are connected, None where the
+    network is off."""
 
     version: str
     node_id: str
@@ -14,7 +19,9 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     subsystems: dict[str, bool] = {}
     warnings: tuple[str, ...] = ()
     secrets_backend: str = ""
+    peers: int | None = None
 
     @property
     def ready(self) -> bool:
-        return all(self.subsystems.values())
+        """Whether requests are answered, which takes no network."""
+        return all(works for name, works in self.subsystems.items() if name != NETWORK)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 15.0
 TCP_ABOVE: Final = 10
 OFF: Final = (
     "This node meets no others: the network is off. Start the node with --network, or set enabled = true in "
@@ -108,8 +109,9 @@ class Peers:
         self._leave.set()
         if self._task is None:
             return
-        if not self._settled.is_set():
-            self._task.cancel()
+        # A start that is cancelled leaves libp2p's sockets open, so it is let go on.
+        await asyncio.wait({self._task}, timeout=STOP_SECONDS)
+        self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, options: NetworkOptions) -> None:
@@ -128,6 +130,8 @@ class Peers:
         _check(options)
         # In a thread, so that the node answers meanwhile.
         await asyncio.to_thread(import_module, "app.core.network.network")
+        if self._leave.is_set():
+            return
         async with self._made(options) as network:
             if not any(address.transport == "tcp" for address in network.addresses):
                 raise NetworkError(f"{_place(options)} is taken by another program, or not permitted.")

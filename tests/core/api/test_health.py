@@ -39,6 +39,15 @@ async def test_ready_names_each_part_and_waits_for_all(node: Node, http: aiohttp
         assert (response.status, (await response.json())["ready"]) == (200, True)
 
 
+async def test_a_node_without_its_network_is_ready_nevertheless(
+    node: Node, http: aiohttp.ClientSession
+) -> None:
+    node.subsystems["network"] = False
+    async with http.get("/health/ready") as response:
+        answer = await response.json()
+    assert (response.status, answer["ready"], answer["subsystems"]["network"]) == (200, True, False)
+
+
 async def test_metrics_count_finished_requests(node: Node, http: aiohttp.ClientSession) -> None:
     node.bus.publish(
         RequestFinished(model="guide", seconds=0.3, prompt_tokens=5, completion_tokens=7, outcome="ok")
@@ -47,6 +56,7 @@ async def test_metrics_count_finished_requests(node: Node, http: aiohttp.ClientS
         text = await response.text()
     assert "swarmllm_inference_requests_total 1.0" in text
     assert "swarmllm_shards_hosted 1.0" in text
+    assert "swarmllm_peers_connected 0.0" in text
     assert 'swarmllm_inference_latency_seconds_bucket{le="0.25"} 0.0' in text
     assert 'swarmllm_inference_latency_seconds_bucket{le="0.5"} 1.0' in text
 

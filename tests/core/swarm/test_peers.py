@@ -1,53 +1,13 @@
 """The network as a part of the node: off, meeting another one, failing, ending early."""
 
 import asyncio
-import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from app.core.config.settings import NetworkSettings
 from app.core.kernel.errors import Conflict
-from app.core.kernel.events import EventBus
-from app.core.storage.database import Database
-from app.core.swarm.peers import Peers, network_options
-
-HERE: dict[str, Any] = {"enabled": True, "listen_address": "127.0.0.1", "enable_mdns": False}
-
-
-class Told:
-    """What the node around it is told."""
-
-    def __init__(self) -> None:
-        self.up: list[bool] = []
-        self.warnings: list[str] = []
-
-
-def raise_it(error: Exception) -> None:
-    raise error
-
-
-@asynccontextmanager
-async def started(folder: Path, told: Told, *, port: int = 0, **settings: Any) -> AsyncIterator[Peers]:
-    async with Database(folder / f"{os.urandom(4).hex()}.db", on_rebuilt=lambda _path: None) as database:
-        peers = Peers(
-            options=network_options(NetworkSettings(**settings), port=port),
-            seed=os.urandom(32),
-            database=database,
-            bus=EventBus(raise_it),
-            software="swarmllm/test",
-            changed=told.up.append,
-            warn=told.warnings.append,
-        )
-        peers.start()
-        try:
-            yield peers
-        finally:
-            await peers.stop()
+from tests.support.swarm_peers import HERE, Told, started
 
 
 async def test_a_network_that_is_off_says_how_to_turn_it_on(tmp_path: Path) -> None:

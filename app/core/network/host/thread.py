@@ -39,13 +39,18 @@ class TrioThread:
         self._waiting: set[asyncio.Future[Any]] = set()
 
     async def start(self) -> None:
-        """Returns once the thread takes calls."""
+        """Returns once the thread takes calls; cancelled meanwhile, it ends the thread first."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         ready: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(ready,), name=self._name, daemon=True)
         self._thread.start()
-        await ready
+        try:
+            await asyncio.shield(ready)
+        except asyncio.CancelledError:
+            await ready
+            await self.stop()
+            raise
 
     def _run(self, ready: "asyncio.Future[None]") -> None:
         error: BaseException | None = None
