@@ -110,6 +110,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     last: int = 8
     size_bytes: int = 7_000_000
     state: str = "present"
+    locked: bool = False
+    problem: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

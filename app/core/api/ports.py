@@ -33,7 +33,7 @@ class Router(Protocol):
 
 
 class Shard(Protocol):
-    """One file of a model. `state` is "present", "suspect", "missing" or "quarantined"."""
+    """One file of a model. `state` is "present", "suspect", "missing" or "quarantined" for a `problem`."""
 
     @property
     def index(self) -> int: ...
@@ -47,6 +47,10 @@ class Shard(Protocol):
     def size_bytes(self) -> int: ...
     @property
     def state(self) -> str: ...
+    @property
+    def locked(self) -> bool: ...
+    @property
+    def problem(self) -> str: ...
 
 
 class ModelEntry(Protocol):

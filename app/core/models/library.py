@@ -26,7 +26,7 @@ from app.core.models.embedding import embed_rows
 from app.core.models.entries import ModelEntry, Problem, Storage, describe, held_bytes
 from app.core.models.local import save_local
 from app.core.models.lookup import find_model, find_shard
-from app.core.models.manifest import Manifest
+from app.core.models.manifest import Manifest, ShardRecord
 from app.core.models.merging import same_model
 from app.core.models.slices.files import open_window
 from app.core.models.store import Stored
@@ -337,10 +337,7 @@ class Library:
 
     async def remove_shard(self, model_id: str, index: int) -> ModelEntry:
         """Deletes one shard, which leaves the model incomplete. Raises Conflict if it is locked."""
-        model = self._exact(model_id)
-        shard = find_shard(model, index)
-        if index in model.local.locked:
-            raise Conflict(f"Shard {index} of {model.manifest.name} is locked; unlock it before deleting it.")
+        model, shard = self._exact(model_id), self.require_removable(model_id, index)
 
         def work() -> None:
             with disk_errors(f"delete shard {index} of {model.manifest.name}"):
@@ -349,6 +346,14 @@ class Library:
         await self._locked(model, work)
         self._bus.publish(ModelsChanged())
         return describe(model)
+
+    def require_removable(self, model_id: str, index: int) -> ShardRecord:
+        """The shard, which may be deleted. Raises ModelNotFound, NotFound, or Conflict if it is locked."""
+        model = self._exact(model_id)
+        shard = find_shard(model, index)
+        if index in model.local.locked:
+            raise Conflict(f"Shard {index} of {model.manifest.name} is locked; unlock it before deleting it.")
+        return shard
 
     async def lock_shard(self, model_id: str, index: int, *, locked: bool = True) -> ModelEntry:
         """Keeps a shard from being deleted, or no longer."""

@@ -3,7 +3,16 @@
 from typing import Any
 
 from app.core.api.answers import model_fields
-from app.core.api.ports import ModelEntry
+from app.core.api.ports import Library, ModelEntry
+from app.core.kernel.errors import ModelNotFound
+
+
+def named_in_full(library: Library, wanted: str) -> ModelEntry:
+    """The model whose id or name is `wanted`: a beginning is not enough to delete something."""
+    entry = library.find(wanted)
+    if wanted.lower() not in (entry.id.lower(), entry.name.lower()):
+        raise ModelNotFound(f"To remove the model '{entry.id}', give its whole id.", param="id")
+    return entry
 
 
 def stored_fields(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
@@ -23,6 +32,8 @@ def stored_fields(entry: ModelEntry, *, loaded: bool) -> dict[str, Any]:
                 "last_layer": shard.last,
                 "size_bytes": shard.size_bytes,
                 "state": shard.state,
+                "locked": shard.locked,
+                "problem": shard.problem,
             }
             for shard in entry.shards
         ],

@@ -2,11 +2,10 @@
 
 from aiohttp import web
 
-from app.core.api.admin.fields import stored_fields
+from app.core.api.admin.fields import named_in_full, stored_fields
 from app.core.api.admin.importing import ImportModel
 from app.core.api.answers import json_response
 from app.core.api.ports import Engine, Library
-from app.core.kernel.errors import ModelNotFound
 
 
 class AdminModels:
@@ -31,10 +30,7 @@ class AdminModels:
 
     async def remove(self, http: web.Request) -> web.Response:
         """Takes the model out of memory, then off the disk. A beginning of its name is not enough."""
-        wanted = http.match_info["id"]
-        entry = self._library.find(wanted)
-        if wanted.lower() not in (entry.id.lower(), entry.name.lower()):
-            raise ModelNotFound(f"To remove the model '{entry.id}', give its whole id.", param="id")
+        entry = named_in_full(self._library, http.match_info["id"])
         if entry.id in self._loaded():
             await self._engine.unload(entry.id)
         await self._library.remove(entry.id)
