@@ -84,10 +84,11 @@ def _exactly(at: Positions) -> tuple[Positions, Positions]:
 
 def merged(shape: ModelShape, peer: Peer) -> list[Positions]:
     """The stretches that a peer has, joined where they touch."""
-    if len(peer.holdings) == 1:
-        return [positions_of(shape, peer.holdings[0].part)]
+    parts = {holding.part for holding in peer.holdings}
+    if len(parts) == 1:
+        return [positions_of(shape, part) for part in parts]
     out: list[Positions] = []
-    for held in sorted({positions_of(shape, holding.part) for holding in peer.holdings}):
+    for held in sorted(positions_of(shape, part) for part in parts):
         if out and held.start <= out[-1].stop:
             out[-1] = Positions(out[-1].start, max(out[-1].stop, held.stop))
         else:

@@ -48,13 +48,13 @@ class Table:
         self.needs, self.forbidden = self._rules()
         self.begin, self.finish = self._costs(answer_tokens)
         positions = np.arange(self.end + 1)[:, None]
-        self.begin[(positions < starts[:, 0]) | (positions > starts[:, 1])] = np.inf
-        self.finish[(positions < self._first_stop) | (positions > self._last_stop)] = np.inf
+        self._reach = (self._first_stop <= positions) & (positions <= self._last_stop)
+        np.copyto(self.begin, np.inf, where=(positions < starts[:, 0]) | (positions > starts[:, 1]))
+        np.copyto(self.finish, np.inf, where=~self._reach)
         self.finish[1, ~self._here] = np.inf
         self._reserve = self._kept_for_the_head()
         self._less_head = self.budget - self._reserve
         free = self.needs[self._first_start, self._last_stop] <= self._less_head
-        self._reach = (self._first_stop <= positions) & (positions <= self._last_stop)
         self._rejects = bool(scale.forbidden)
         self.roomy = free & (not self._rejects)
         self._columns: dict[str, list[int]] = {}
@@ -146,23 +146,30 @@ class Table:
 
     def _costs(self, answer_tokens: int) -> tuple[Floats, Floats]:
         scale, shape, offers = self.scale, self.scale.shape, self.offers
-        rows = _floats([offer.rows for offer in offers])
-        a_byte = _floats([seconds_per_byte(offer) for offer in offers])
-        decode = answer_tokens * _floats([offer.decode for offer in offers])
-        prefill = rows * _floats([offer.prefill for offer in offers])
-        load = _floats([seconds_per_loaded_byte(offer) for offer in offers])
-        trips = _floats([STAGE_SECONDS + link_trip(offer) for offer in offers])
-        queues = _floats([offer.peer.queue_seconds for offer in offers])
-        before = np.stack((scale.decode, scale.prefill, scale.weights), axis=1) @ np.stack(
-            (decode, prefill, load)
-        )
-        positions = range(self.end + 1)
-        entering = np.outer([row_in(shape, at) for at in positions], a_byte * (answer_tokens + rows))
-        begin = (answer_tokens + 1) * trips + queues + entering - before
-        fillers = _floats([scale.fillers(at) for at in positions])
-        if fillers.any():
+        columns = [
+            (
+                offer.rows,
+                seconds_per_byte(offer),
+                offer.decode,
+                offer.prefill,
+                seconds_per_loaded_byte(offer),
+                STAGE_SECONDS + link_trip(offer),
+                offer.peer.queue_seconds,
+            )
+            for offer in offers
+        ]
+        rows, a_byte, decode, prefill, load, trips, queues = np.array(columns, dtype=np.float64).T
+        decode, prefill = answer_tokens * decode, rows * prefill
+        sums = np.stack((scale.decode, scale.prefill, scale.weights), axis=1)
+        before = sums @ np.stack((decode, prefill, load))
+        moved = a_byte * (answer_tokens + rows)
+        begin = ((answer_tokens + 1) * trips + queues + row_in(shape, 1) * moved) - before
+        begin[0] += (row_in(shape, 0) - row_in(shape, 1)) * moved
+        if shape.start_multiple > 1:
+            fillers = _floats([scale.fillers(at) for at in range(self.end + 1)])
             begin += np.outer(fillers, decode + prefill)
-        finish = before + np.outer([row_out(shape, at) for at in positions], a_byte * (answer_tokens + rows))
+        finish = before + row_out(shape, 1) * moved
+        finish[self.end] += (row_out(shape, self.end) - row_out(shape, 1)) * moved
         last_rows = (rows - 1) * a_byte  # of the rows that reach the head, only the last is wanted
         for at in (self.end - 1, self.end):
             finish[at] -= row_out(shape, at) * last_rows

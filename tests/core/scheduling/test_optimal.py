@@ -10,7 +10,7 @@ from app.core.scheduling.shape import Scale
 from app.core.scheduling.snapshot import Snapshot
 from tests.support.scheduling_worlds import BruteForce, requests, snapshots
 
-RUNS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RUNS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def compared(snapshot: Snapshot, request: Request) -> tuple[float | None, float | None, bool]:

@@ -12,7 +12,7 @@ from app.core.scheduling.shape import ModelShape, Segment
 from app.core.scheduling.snapshot import Holding, Peer, Snapshot
 from tests.support.scheduling_worlds import HERE, BruteForce, requests, snapshots, units, usable
 
-RUNS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RUNS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WHOLE = Segment(first=0, last=6, embedding=True, head=True)
 SHAPE = ModelShape(
     layer_bytes=(100,) * 6, embedding_bytes=40, head_bytes=60, width=8, cuts=tuple(range(7)), window_bytes=1
