@@ -17,6 +17,7 @@ import msgspec
 from app import __version__
 from app.core.api.admin.hub import AdminHub
 from app.core.api.admin.peers import AdminPeers
+from app.core.api.admin.shards import AdminShards
 from app.core.api.server import ApiServer
 from app.core.api.status import NETWORK, NodeStatus
 from app.core.config.load import LoadedSettings
@@ -139,6 +140,13 @@ class Node:
             status=lambda: self._status(key, peers),
             hub=AdminHub(hub=hub, token=token),
             peers=AdminPeers(peers=peers),
+            shards=AdminShards(
+                library=library,
+                engine=engine,
+                downloads=hub.downloads.all,
+                home=Path.home(),
+                environ=self._environ,
+            ),
             preview=Previews(view=router.view, library=library, loaded=engine.loaded, room=room).of,
             config=self._loaded.rows,
             shutdown=self.stop,

@@ -17,6 +17,7 @@ from app.core.api.admin.models import AdminModels
 from app.core.api.admin.node import AdminNode
 from app.core.api.admin.peers import AdminPeers
 from app.core.api.admin.plan import AdminPlan, Previewing
+from app.core.api.admin.shards import AdminShards
 from app.core.api.body import MAX_BODY
 from app.core.api.connections import KEEPALIVE_SECONDS, Connections, connection_bound
 from app.core.api.health import Health
@@ -47,12 +48,12 @@ SHUTDOWN_SECONDS: Final = 2.0
 class ApiServer:
     """`async with` listens on 127.0.0.1 at `settings.node.listen_port` (0: any free port).
 
-    `status` tells how the node is, `hub` and `peers` are the endpoints of the hub and the network, `preview`
-    tells where a model would run, `config` gives the effective options (rows of any plain type); `shutdown`
-    starts the node's end and returns at once. Without these five their endpoints do not exist. `clock` is
-    monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the open connections. Web pages of
-    `allowed_origins` (e.g. "app://obsidian.md") may call the API, with its key. Entering raises ConfigError
-    where the port is taken.
+    `status` tells how the node is, `hub`, `peers` and `shards` are the endpoints of the hub, the network and
+    the store of models, `preview` tells where a model would run, `config` gives the effective options (rows
+    of any plain type); `shutdown` starts the node's end and returns at once. Without these six their
+    endpoints do not exist. `clock` is monotonic, in seconds, `wall_clock` Unix time. `connections` bounds the
+    open connections. Web pages of `allowed_origins` (e.g. "app://obsidian.md") may call the API, with its
+    key. Entering raises ConfigError where the port is taken.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ApiServer:
         status: Callable[[], NodeStatus],
         hub: AdminHub | None = None,
         peers: AdminPeers | None = None,
+        shards: AdminShards | None = None,
         preview: Previewing | None = None,
         config: Callable[[], Iterable[Any]] | None = None,
         shutdown: Callable[[], None] | None = None,
@@ -96,6 +98,7 @@ class ApiServer:
             *ChatCompletions(router=router, wall_clock=wall_clock).routes(),
             *Completions(router=router, wall_clock=wall_clock).routes(),
             *Embeddings(router=router).routes(),
+            *(shards.routes() if shards else ()),
             *AdminModels(library=library, engine=engine).routes(),
             *AdminNode(
                 status=status,
