@@ -206,13 +206,17 @@ class Desk(QObject):
     async def _write(self) -> None:
         try:
             while self._unsaved:
-                chat_id, chat = self._unsaved.popitem()
-                await self._store.save(chat)
-        except OSError as error:
-            log.warning("The chat %s could not be written: %s", chat_id, error)
-            self.troubled.emit(self.tr("The chat could not be written to disk: {why}").format(why=error))
+                _, chat = self._unsaved.popitem()
+                await self._write_one(chat)
         finally:
             self._writer = None
+
+    async def _write_one(self, chat: Chat) -> None:
+        try:
+            await self._store.save(chat)
+        except OSError as error:
+            log.warning("The chat %s could not be written: %s", chat.id, error)
+            self.troubled.emit(self.tr("The chat could not be written to disk: {why}").format(why=error))
 
     async def _forget(self, chat_id: str) -> None:
         try:

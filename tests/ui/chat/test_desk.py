@@ -189,6 +189,25 @@ def test_a_disk_that_refuses_is_reported(loop: QtEventLoop, theme: Theme, tmp_pa
     assert "could not be written" in loop.run_until_complete(run())[0]
 
 
+def test_a_chat_that_cannot_be_written_does_not_cost_another_one_its_change(
+    loop: QtEventLoop, theme: Theme, tmp_path: Path
+) -> None:
+    good, bad = "a" * 32, "b" * 32
+
+    async def run() -> list[Chat]:
+        for chat_id in (good, bad):
+            await ChatStore(tmp_path).save(Chat(id=chat_id, created=1, updated=1, title="Old"))
+        async with chat_bench(tmp_path, theme) as bench:
+            (tmp_path / f"{bad}.json").unlink()
+            (tmp_path / f"{bad}.json").mkdir()
+            for chat_id in (good, bad):
+                bench.desk.rename(chat_id, "New")
+        (tmp_path / f"{bad}.json").rmdir()
+        return await ChatStore(tmp_path).load()
+
+    assert [chat.title for chat in loop.run_until_complete(run())] == ["New"]
+
+
 def test_the_model_of_a_chat_is_used_again(loop: QtEventLoop, theme: Theme, tmp_path: Path) -> None:
     models = [{"id": "a", "name": "Alpha"}, {"id": "b", "name": "Beta"}]
 
