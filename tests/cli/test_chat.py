@@ -67,7 +67,9 @@ def test_history_is_kept_and_gone_on_with(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b'[{"role": "king", "content": ""}]', b"\xff", b'[{"role": "\xff"}]'])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[1]", b'[{"role": "king", "content": ""}]', b"\xff", b'[{"role": "\xff"}]']
+)
 def test_a_history_that_is_none_is_refused_and_kept(
     host: FixedHost, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
