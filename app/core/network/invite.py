@@ -62,10 +62,3 @@ def invite_svg(code: str) -> str:
         picture, kind="svg", omitsize=True, xmldecl=False, border=4, light="white"
     )
     return picture.getvalue().decode()
-
-
-def invite_modules(code: str) -> tuple[tuple[bool, ...], ...]:
-    """`code` as a QR code: rows of modules, True where dark, without the quiet zone."""
-    return tuple(
-        tuple(bool(module) for module in row) for row in segno.make(code, error="l", micro=False).matrix
-    )
