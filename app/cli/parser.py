@@ -125,7 +125,27 @@ def _add_models(parser: argparse.ArgumentParser, common: argparse.ArgumentParser
         ("unload", "Free the memory that a model takes."),
     ):
         action(name, text).add_argument("name", metavar="MODEL")
+    _add_store(action)
     _add_hub(action)
+
+
+def _add_store(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    verify = action("verify", "Hash every shard of a model; what is wrong is set aside, and the exit code 1.")
+    verify.add_argument("name", nargs="?", metavar="MODEL", help="default: every model")
+    take = action("import", "Take in a model that Ollama, LM Studio or the Hugging Face cache holds.")
+    take.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="name or path; without it, all are listed"
+    )
+    take.add_argument("--name", metavar="NAME", help="name to list it under")
+    shards = action("shards", "Show the shards of a model, or what all models take; lock or remove some.")
+    shards.add_argument("name", nargs="?", metavar="MODEL", help="default: what every model takes")
+    change = shards.add_mutually_exclusive_group()
+    for flag, text in (
+        ("--lock", "keep these shards from being deleted, e.g. 0-3,7"),
+        ("--unlock", "no longer keep these"),
+        ("--remove", "delete these"),
+    ):
+        change.add_argument(flag, metavar="LIST", type=_shards, help=text)
 
 
 def _add_hub(action: Callable[[str, str], argparse.ArgumentParser]) -> None:

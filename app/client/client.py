@@ -19,6 +19,7 @@ from app.client.errors import ClientError, bad_answer, connection_lost, error_in
 from app.client.hub import Hub
 from app.client.network import Network
 from app.client.sse import EventReader
+from app.client.store import Store
 from app.client.streams import END, deltas, import_step
 from app.client.types import ConfigRow, Delta, Message, Model, Options, Placement, Stats, Status, StoredModel
 
@@ -104,6 +105,11 @@ class Client:
         """The nodes that the node meets."""
         return Network(partial(self._call, patience=self._patient()))
 
+    @property
+    def store(self) -> Store:
+        """The shards of the node's models, and what other programs hold."""
+        return Store(call=partial(self._call, patience=self._patient()), follow=self._followed)
+
     async def status(self) -> Status:
         return await self._call("GET", "/v1/status", Status)
 
@@ -148,15 +154,7 @@ class Client:
         `progress` is called with fractions from 0 to 1. Cancelling the task cancels the import.
         """
         body = {"path": str(path)} | ({} if name is None else {"name": name})
-        url = "/api/admin/models/import"
-        async with self._open("POST", url, body, patience=self._patient()) as response:
-            async for line in self._lines(response):
-                step = import_step(line)
-                if isinstance(step, StoredModel):
-                    return step
-                if progress is not None:
-                    progress(step)
-        raise connection_lost(self.url)
+        return await self._followed("/api/admin/models/import", body, progress)
 
     async def remove_model(self, model: str) -> None:
         """Deletes the model's files."""
@@ -186,6 +184,19 @@ class Client:
     async def shutdown(self) -> None:
         """Asks the node to stop; it goes on to do so after this returns."""
         await self._call("POST", "/api/admin/shutdown", _Ignored)
+
+    async def _followed(
+        self, path: str, body: object, progress: Callable[[float], None] | None
+    ) -> StoredModel:
+        """Reads of work how far it is, and at its end the model."""
+        async with self._open("POST", path, body, patience=self._patient()) as response:
+            async for line in self._lines(response):
+                step = import_step(line)
+                if isinstance(step, StoredModel):
+                    return step
+                if progress is not None:
+                    progress(step)
+        raise connection_lost(self.url)
 
     async def _deltas(
         self, path: str, body: Mapping[str, Any], model: str, options: Options | None

@@ -104,6 +104,22 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     builtin: bool = False
 
 
+class StoredShard(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a model: layers `first_layer` up to `last_layer` if its kind is "layers".
+
+    `state` is "present", "suspect" (changed since it was proven), "missing" or "quarantined" for a `problem`.
+    """
+
+    index: int
+    kind: str = ""
+    first_layer: int = 0
+    last_layer: int = 0
+    size_bytes: int = 0
+    state: str = ""
+    locked: bool = False
+    problem: str = ""
+
+
 class StoredModel(Model, frozen=True, kw_only=True):
     """A model in the node's library; `held_bytes` of its `size_bytes` are on this disk."""
 
@@ -114,6 +130,7 @@ class StoredModel(Model, frozen=True, kw_only=True):
     source: str = ""
     complete: bool = True
     loaded: bool = False
+    shards: tuple[StoredShard, ...] = ()
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True):

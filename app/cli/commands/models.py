@@ -1,11 +1,11 @@
-"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`, and those of `hub`"""
+"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`; `hub` and `store` have more"""
 
 import argparse
 
 import msgspec
 
 from app.cli import exits
-from app.cli.commands import hub
+from app.cli.commands import hub, store
 from app.cli.commands.calls import call
 from app.cli.host import CommandError, Host
 from app.cli.parser import flags_of
@@ -18,8 +18,8 @@ _HEAD = ("MODEL", "NAME", "ARCHITECTURE", "QUANTIZATION", "SIZE", "CONTEXT", "ST
 
 
 def run(arguments: argparse.Namespace, host: Host) -> int:
-    actions = {"list": _list, "add": _add, "remove": _remove, "load": _load, "unload": _unload, **hub.ACTIONS}
-    return actions[arguments.action](arguments, host)
+    own = {"list": _list, "add": _add, "remove": _remove, "load": _load, "unload": _unload}
+    return {**own, **hub.ACTIONS, **store.ACTIONS}[arguments.action](arguments, host)
 
 
 def _list(arguments: argparse.Namespace, host: Host) -> int:
