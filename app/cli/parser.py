@@ -133,9 +133,7 @@ def _add_store(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
     verify = action("verify", "Hash every shard of a model; what is wrong is set aside, and the exit code 1.")
     verify.add_argument("name", nargs="?", metavar="MODEL", help="default: every model")
     take = action("import", "Take in a model that Ollama, LM Studio or the Hugging Face cache holds.")
-    take.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="name or path; without it, all are listed"
-    )
+    take.add_argument("source", nargs="?", metavar="SOURCE", help="name or path; without it, all are listed")
     take.add_argument("--name", metavar="NAME", help="name to list it under")
     shards = action("shards", "Show the shards of a model, or what all models take; lock or remove some.")
     shards.add_argument("name", nargs="?", metavar="MODEL", help="default: what every model takes")

@@ -1,4 +1,4 @@
-"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`; `hub` and `store` have more"""
+"""`swarmllm models list | add FILE | remove MODEL | load MODEL | unload MODEL`, and `hub`, `store`"""
 
 import argparse
 

@@ -84,9 +84,7 @@ def _chosen(found: tuple[Importable, ...], source: str) -> Importable:
         return named[0]
     if named:
         paths = ", ".join(each.path for each in named)
-        raise CommandError(
-            harmless(f"{source} is the name of several; give a path: {paths}."), exits.FAILURE
-        )
+        raise CommandError(harmless(f"{source} is the name of several; give a path: {paths}."), exits.FAILURE)
     raise CommandError(
         harmless(f"No other program holds {source}; `swarmllm models import` lists what they do."),
         exits.FAILURE,
