@@ -168,3 +168,9 @@ async def test_a_crash_is_an_outcome_and_the_next_request_works(tmp_path: Path) 
         assert await text_of(w.router.chat(chat("1 words"))) == "w0 "
         assert w.outcomes == ["worker_crashed", "ok"]
         assert w.router.totals.failed == 1
+
+
+async def test_a_refusal_names_what_is_missing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        with pytest.raises(Conflict, match=r"missing: the embedding, layers 0 to 1, the output head"):
+            await text_of(w.router.chat(chat("1 words", "part")))
