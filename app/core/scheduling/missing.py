@@ -10,19 +10,19 @@ from app.core.scheduling.snapshot import Snapshot
 def explain(snapshot: Snapshot, request: Request, scale: Scale, offers: list[Offer]) -> NoPlan:
     """The reason, where planning over all of `offers` has failed."""
     end = snapshot.shape.end
-    missing = _uncovered(offers, scale)
+    missing = uncovered(offers, scale)
     if missing:
         return NoPlan(reason="missing", gaps=_gaps(snapshot, request, missing))
     if not snapshot.shape.cuts:
         return NoPlan(reason="whole only", gaps=_gaps(snapshot, request, [Positions(0, end)]))
     embedding, head = (wish == "required" for wish in request.privacy.wishes)
-    missing = _uncovered(kept_here(offers, snapshot.shape, embedding=embedding, head=head), scale)
+    missing = uncovered(kept_here(offers, snapshot.shape, embedding=embedding, head=head), scale)
     if missing:
         return NoPlan(reason="privacy", gaps=_gaps(snapshot, request, missing))
     return NoPlan(reason="no chain", gaps=_gaps(snapshot, request, [Positions(0, end)]))
 
 
-def _uncovered(offers: list[Offer], scale: Scale) -> list[Positions]:
+def uncovered(offers: list[Offer], scale: Scale) -> list[Positions]:
     """The stretches of units that are within no offer whose peer could load at least that unit."""
     units = range(scale.shape.end)
     needs = [scale.need(Positions(unit, unit + 1)) for unit in units]

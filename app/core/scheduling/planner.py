@@ -6,7 +6,7 @@ single answer faster: it is for models that fit nowhere.
 """
 
 from app.core.scheduling.costs import Costs, stage_costs, whole_costs
-from app.core.scheduling.missing import explain
+from app.core.scheduling.missing import explain, uncovered
 from app.core.scheduling.offers import Offer, fits, kept_here, make_offers
 from app.core.scheduling.request import Request, Wish
 from app.core.scheduling.result import Kind, NoPlan, Plan, Sight, Stage
@@ -53,10 +53,12 @@ class _Planner:
         return _plan("peer", [stage], [(best, self._everything)], self._request, sights=sights)
 
     def chain(self) -> Plan | None:
-        from app.core.scheduling.chain import best_chain  # noqa: PLC0415 - numpy, which few requests need
-
         for embedding, head in _concessions(*self._request.privacy.wishes):
             offers = kept_here(self._offers, self._shape, embedding=embedding, head=head)
+            if uncovered(offers, self._scale):
+                continue
+            from app.core.scheduling.chain import best_chain  # noqa: PLC0415 - numpy, which few plans need
+
             tokens, count = self._request.answer_tokens, self._request.standbys
             found = best_chain(self._scale, offers, answer_tokens=tokens, standbys=count)
             if found is None:
