@@ -1,6 +1,6 @@
 """The network as a part of the node: off unless it is chosen, started behind everything else.
 
-It comes late because importing it takes a second and 90 MB, which a node that shares nothing keeps.
+It comes late because importing it takes a second and 50 MB, which a node that meets nobody saves.
 """
 
 import asyncio
@@ -164,9 +164,11 @@ class Peers:
 
 def _check(options: NetworkOptions) -> None:
     try:
-        ip_address(options.listen_address)
+        address = ip_address(options.listen_address)
     except ValueError:
         raise NetworkError("network.listen_address has to be an IP address of this machine.") from None
+    if address.version == 6 and address.is_unspecified:
+        raise NetworkError("network.listen_address cannot be ::, only one IPv6 address of this machine.")
     if options.listen_port + TCP_ABOVE > 0xFFFF:
         raise NetworkError(f"It needs the port {TCP_ABOVE} above the API's: choose a lower one with --port.")
 

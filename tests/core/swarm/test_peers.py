@@ -53,7 +53,9 @@ async def test_a_taken_port_costs_the_network_and_is_told(tmp_path: Path) -> Non
     assert warning.startswith("The network does not run. ")
 
 
-@pytest.mark.parametrize(("port", "address"), [(65530, "127.0.0.1"), (0, "nowhere"), (0, "203.0.113.7")])
+@pytest.mark.parametrize(
+    ("port", "address"), [(65530, "127.0.0.1"), (0, "nowhere"), (0, "::"), (0, "203.0.113.7")]
+)
 async def test_what_it_cannot_listen_on_costs_the_network_and_is_told(
     tmp_path: Path, port: int, address: str
 ) -> None:
