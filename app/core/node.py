@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -42,6 +42,8 @@ from app.core.swarm.preview import Previews, Room
 from app.core.swarm.router import Router, RouterLimits
 
 log = logging.getLogger(__name__)
+
+MAX_WARNINGS: Final = 20
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ class Node:
 
     async def _start(self, parts: AsyncExitStack) -> None:
         settings = self._loaded.settings
+        parts.callback(self.bus.subscribe(Notice, self._hear))
         data = parts.enter_context(DataDir(settings.node.data_dir))
         database = await parts.enter_async_context(Database(data.database, on_rebuilt=self._database_rebuilt))
         self._subsystems["storage"] = True
@@ -292,9 +295,14 @@ class Node:
         )
 
     def _warn(self, sentence: str) -> None:
-        log.warning("%s", sentence)
-        self._warnings.append(sentence)
         self.bus.publish(Notice(level="warning", message=sentence))
+
+    def _hear(self, notice: Notice) -> None:
+        """Notices of all parts stand in the log, and warnings in the status as well, each once."""
+        log.log(logging.INFO if notice.level == "info" else logging.WARNING, "%s", notice.message)
+        if notice.level != "info" and notice.message not in self._warnings:
+            self._warnings.append(notice.message)
+            del self._warnings[:-MAX_WARNINGS]
 
     def _write_runtime(self, path: Path) -> None:
         runtime = Runtime(pid=os.getpid(), url=self.url, token=self.session_token, version=__version__)

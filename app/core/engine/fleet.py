@@ -264,8 +264,7 @@ class Fleet:
         entry.plan = msgspec.structs.replace(entry.plan, memory_bytes=max(memory, entry.size))
         self._bus.publish(ModelLoaded(model=model, memory_bytes=memory, seconds=seconds))
         if loaded.warning:
-            log.warning("%s: %s", model, loaded.warning)
-            self._bus.publish(Notice(level="warning", message=loaded.warning))
+            self._bus.publish(Notice(level="warning", message=f"{model}: {loaded.warning}"))
 
     # Ending
 
