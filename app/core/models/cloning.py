@@ -9,7 +9,7 @@ import sys
 from typing import BinaryIO, Final
 
 BLOCK: Final = 4_096
-CHUNK: Final = 8 << 20
+CHUNK: Final = 1 << 20
 _FICLONERANGE: Final = 0x4020940D
 
 

@@ -6,6 +6,7 @@ the disk; before that rename nothing of it exists as far as the library is conce
 
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from app.core.models.manifest import (
 )
 from app.core.models.names import display_name, license_name, quantization_name
 from app.core.models.store import INCOMING, MANIFEST_NAME, SHARDS
-from app.core.models.storing import Progress, copy_shard, manifest_header
+from app.core.models.storing import Progress, copy_shard, flush_file, manifest_header
 
 
 class ImportPlan(NamedTuple):
@@ -107,16 +108,21 @@ def staging_folder(root: Path) -> Path:
 
 
 def _write(plan: ImportPlan, folder: Path, created: int, progress: Progress) -> Imported:
-    hashes = {}
-    for shard in plan.manifest.shards:
-        hashes[shard.index] = copy_shard(
-            shard,
-            sources=plan.source.paths,
-            target=folder / SHARDS / shard.file,
-            header=manifest_header(plan.manifest, shard),
-            alignment=plan.manifest.alignment,
-            progress=progress,
-        )
+    hashes, flushes = {}, []
+    with ThreadPoolExecutor(1, thread_name_prefix="import flush") as flusher:
+        for shard in plan.manifest.shards:
+            target = folder / SHARDS / shard.file
+            hashes[shard.index] = copy_shard(
+                shard,
+                sources=plan.source.paths,
+                target=target,
+                header=manifest_header(plan.manifest, shard),
+                alignment=plan.manifest.alignment,
+                progress=progress,
+            )
+            flushes.append(flusher.submit(flush_file, target))
+    for flushed in flushes:
+        flushed.result()
     if tuple(file_stamp(path) for path in plan.source.paths) != plan.stamps:
         raise BadModelFile("The model file changed while it was imported.")
     local = Local(created=created, imported_from=str(plan.source.paths[0]))

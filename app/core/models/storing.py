@@ -16,7 +16,8 @@ from app.core.models.gguf.writer import TensorEntry
 from app.core.models.headers import Place, compose, compose_metadata
 from app.core.models.manifest import Manifest, ShardRecord, SourceRange
 
-CHUNK: Final = 8 << 20
+# Stays in the processor's cache from reading to writing; with 8 MiB an import took twice as long.
+CHUNK: Final = 1 << 20
 HOME: Final = "home"
 
 
@@ -49,7 +50,10 @@ def copy_shard(
     alignment: int,
     progress: Progress,
 ) -> str:
-    """Writes the shard file `target` from the source files; returns the BLAKE3 of its data, as hex."""
+    """Writes the shard file `target` from the source files; returns the BLAKE3 of its data, as hex.
+
+    It is on disk only behind `flush_file`.
+    """
     hasher = blake3(max_threads=blake3.AUTO)
     with target.open("xb") as output:
         output.write(header)
@@ -62,9 +66,13 @@ def copy_shard(
                 start = shard.header_bytes + written
                 _copy_range(source, part, output, start, hasher=hasher, progress=progress)
             written += part.length
-        output.flush()
-        os.fsync(output.fileno())
     return hasher.hexdigest()
+
+
+def flush_file(path: Path) -> None:
+    """Returns when all of a file is on disk."""
+    with path.open("r+b", buffering=0) as file:
+        os.fsync(file.fileno())
 
 
 def _copy_range(
