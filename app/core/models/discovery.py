@@ -5,6 +5,7 @@ Hugging Face cache keeps links from snapshots to blobs. Everything found is only
 shares blocks with the other program's file where the filesystem can.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -14,6 +15,8 @@ from typing import Final, Literal
 import msgspec
 
 from app.core.models.gguf.source import SPLIT_NAME, split_paths
+
+log = logging.getLogger(__name__)
 
 MAX_FOUND: Final = 1_000
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -49,9 +52,17 @@ def discover(home: Path, environ: Mapping[str, str]) -> tuple[Candidate, ...]:
     found = {
         candidate.path: candidate
         for finder in (_ollama, _lm_studio, _hugging_face)
-        for candidate in islice(finder(home, environ), MAX_FOUND)
+        for candidate in islice(_readable(finder(home, environ)), MAX_FOUND)
     }
     return tuple(sorted(found.values(), key=lambda candidate: (candidate.program, candidate.name)))
+
+
+def _readable(candidates: Iterator[Candidate]) -> Iterator[Candidate]:
+    """What can be seen of one program's models; another user's folders cost no more than themselves."""
+    try:
+        yield from candidates
+    except OSError as error:
+        log.warning("The models of another program cannot be listed: %s", error)
 
 
 def _ollama(home: Path, environ: Mapping[str, str]) -> Iterator[Candidate]:

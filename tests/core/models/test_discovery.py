@@ -99,3 +99,9 @@ async def test_what_is_found_can_be_imported(tmp_path: Path, model: Path) -> Non
         (found,) = await library.discover(tmp_path, {})
         entry = await library.import_file(found.path, repo="maker/plain")
         assert (entry.name, entry.source) == ("Plain Llama F16", "maker/plain")
+
+
+def test_a_place_that_cannot_be_read_hides_no_other(tmp_path: Path, model: Path) -> None:
+    ollama(tmp_path / ".ollama" / "models", model)
+    found = discover(tmp_path, {"HF_HUB_CACHE": "/" + "x" * 5_000})
+    assert [candidate.program for candidate in found] == ["ollama"]
