@@ -31,7 +31,14 @@ ROOT = Path(__file__).parents[2]
 class Plan:
     """All that decides the result, besides the text."""
 
-    stages: tuple[Stage, ...] = (Stage(1300, 1300, warm=60),)
+    stages: tuple[Stage, ...] = (
+        Stage(400, 1400, warm=60),
+        Stage(172, 500, peak=0.8),
+        Stage(130, 130, peak=0.5925, warm=1, fresh=False),
+        Stage(100, 100, peak=0.4, warm=1, fresh=False),
+        Stage(80, 80, peak=0.4, warm=1, fresh=False),
+        Stage(260, 260, peak=0.5, warm=30),
+    )
     dialogues: int = 110_000
     rows: int = 8
     length: int = 384
