@@ -349,7 +349,7 @@ async def test_a_warning_of_the_worker_reaches_people(tmp_path: Path) -> None:
     log = Log()
     async with running(log) as engine:
         await engine.load("m", script.model(tmp_path, manner="warn"))
-    assert log.notices == ["It is warm."]
+    assert log.notices == ["m: It is warm."]
 
 
 @pytest.mark.parametrize("text", ["stall", pytest.param("3 words", marks=pytest.mark.slow)])
