@@ -1,8 +1,7 @@
-import json
-
 """The engine with real workers and the built-in model."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
