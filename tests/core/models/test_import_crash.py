@@ -17,14 +17,29 @@ from tests.support.gguf_models import ROOT, plain_llama
 SHOTS = random.Random(7)
 
 
-def killed_import(source: Path, root: Path, delay: float) -> bool:
-    """Kills the child `delay` seconds after it began; returns whether it was still at work."""
-    child = subprocess.Popen(
+def importing_child(source: Path, root: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.support.gguf_import", str(source), str(root)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def import_seconds(source: Path, root: Path) -> float:
+    """How long an undisturbed import takes here and now."""
+    child = importing_child(source, root)
+    assert child.stdout is not None
+    with child, child.stdout as output:
+        assert output.readline() == "ready\n"
+        began = time.monotonic()
+        assert "done" in output.read()
+        return time.monotonic() - began
+
+
+def killed_import(source: Path, root: Path, delay: float) -> bool:
+    """Kills the child `delay` seconds after it began; returns whether it was still at work."""
+    child = importing_child(source, root)
     assert child.stdout is not None
     with child, child.stdout as output:
         assert output.readline() == "ready\n"
@@ -50,7 +65,8 @@ async def state_after_restart(source: Path, root: Path) -> tuple[Manifest, dict[
 async def test_a_killed_import_leaves_nothing_behind(tmp_path: Path) -> None:
     source = plain_llama(tmp_path / "model.gguf", layers=8, width=256)
     expected = await state_after_restart(source, tmp_path / "undisturbed")
-    assert killed_import(source, tmp_path / "models", 0.03)
+    length = import_seconds(source, tmp_path / "measured")
+    assert any(killed_import(source, tmp_path / "models", length * part) for part in (0.5, 0.3, 0.1, 0.0))
     assert await state_after_restart(source, tmp_path / "models") == expected
 
 
@@ -58,10 +74,10 @@ async def test_a_killed_import_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_twenty_killed_imports_leave_nothing_behind(tmp_path: Path) -> None:
     source = plain_llama(tmp_path / "model.gguf", layers=8, width=512)
     expected = await state_after_restart(source, tmp_path / "undisturbed")
-    struck = 0
+    struck, length = 0, import_seconds(source, tmp_path / "measured")
     for shot in range(20):
         root = tmp_path / f"models-{shot}"
-        struck += killed_import(source, root, SHOTS.uniform(0, 0.5))
+        struck += killed_import(source, root, SHOTS.uniform(0, length))
         assert await state_after_restart(source, root) == expected
     assert struck >= 5
 
