@@ -156,8 +156,8 @@ class ChatSession:
         if answer.thinking:
             self._write(_PLAIN + "\n")
             answer.thinking = False
+        answer.text += text  # first: what a person saw before a stop belongs to the conversation
         self._write(harmless(text) if self._tty else text)
-        answer.text += text
 
     def _end(self, answer: _Answer) -> None:
         if answer.thinking or answer.text:
